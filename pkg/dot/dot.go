@@ -1,0 +1,91 @@
+package dot
+
+import (
+	"slices"
+	"time"
+)
+
+// State says how far the making or unmaking of a thing has come. What is not
+// Ready is finished, or undone, by the next try.
+type State string
+
+// The states of dots, branches and volumes.
+const (
+	Creating State = "creating"
+	Ready    State = "ready"
+	Deleting State = "deleting"
+)
+
+// Dot is a named volume with its branches.
+type Dot struct {
+	ID       ID
+	FullName FullName
+	State    State
+	// Owner is the Kubernetes namespace of the PVC that made the dot; "" when no
+	// PVC did (dm made it).
+	Owner    string
+	Shares   Shares
+	Settings Settings
+	// Subdots are the directories that volumes have claimed, living claims and
+	// past ones.
+	Subdots map[Subdot]SubdotRecord
+	// Released dots have lost their last volume and were kept, because they hold
+	// more than volumes put there.
+	Released bool
+	Created  time.Time
+}
+
+// SubdotRecord is what a dot remembers of a directory.
+type SubdotRecord struct {
+	// ProjectID is the ZFS project that accounts for the directory; 0 for the
+	// root, which needs none.
+	ProjectID uint32
+	// MadeByClaim: the directory was made for a volume, so it may go with the
+	// last one.
+	MadeByClaim bool
+}
+
+// Settings are chosen when a dot is made and travel with its datasets.
+type Settings struct {
+	Compression Compression
+	RecordSize  RecordSize
+}
+
+// Shares says which Kubernetes namespaces beside the owner may use a dot.
+type Shares struct {
+	All        bool
+	Namespaces []string
+}
+
+// Includes tells whether a Kubernetes namespace was given the dot.
+func (s Shares) Includes(kubeNamespace string) bool {
+	return s.All || slices.Contains(s.Namespaces, kubeNamespace)
+}
+
+// MadeByPVC tells whether the dot was made for a PVC, and so goes with its last
+// volume.
+func (d Dot) MadeByPVC() bool { return d.Owner != "" }
+
+// firstProject leaves the low project ids to administrators, who may have
+// projects of their own on the host.
+const firstProject = 1 << 20
+
+// AssignSubdot gives the record of a subdot, a new one with a project id that no
+// other subdot of the dot has where there was none. It changes d.Subdots.
+func (d *Dot) AssignSubdot(s Subdot, madeByClaim bool) SubdotRecord {
+	if rec, ok := d.Subdots[s]; ok {
+		return rec
+	}
+	rec := SubdotRecord{MadeByClaim: madeByClaim && !s.IsRoot()}
+	if !s.IsRoot() {
+		rec.ProjectID = firstProject
+		for _, other := range d.Subdots {
+			rec.ProjectID = max(rec.ProjectID, other.ProjectID+1)
+		}
+	}
+	if d.Subdots == nil {
+		d.Subdots = map[Subdot]SubdotRecord{}
+	}
+	d.Subdots[s] = rec
+	return rec
+}
