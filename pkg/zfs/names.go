@@ -1,0 +1,255 @@
+package zfs
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxName is ZFS's limit on a full name, dataset and snapshot together, without
+// the terminating zero (ZFS_MAX_DATASET_NAME_LEN is 256).
+const maxName = 255
+
+// PoolName is the name of a pool as zpool(8) accepts it. The zero value is no
+// pool; every other value came from ParsePoolName.
+type PoolName struct{ name string }
+
+// ParsePoolName accepts what zpool-create(8) does, without its historical
+// exceptions: letters, digits, "_", "-", ".", ":", beginning with a letter, and
+// none of the reserved words (mirror, raidz…, draid…, spare, log, and what
+// looks like a Solaris disk: c0…c9).
+func ParsePoolName(s string) (PoolName, error) {
+	if err := checkComponent(s); err != nil {
+		return PoolName{}, fmt.Errorf("pool name %q: %w: %w", s, ErrInvalidName, err)
+	}
+	if !isLetter(s[0]) {
+		return PoolName{}, fmt.Errorf("pool name %q: %w: it must begin with a letter", s, ErrInvalidName)
+	}
+	for _, word := range []string{"mirror", "raidz", "draid", "spare"} {
+		if strings.HasPrefix(s, word) {
+			return PoolName{}, fmt.Errorf("pool name %q: %w: names that begin with %q are reserved", s, ErrInvalidName, word)
+		}
+	}
+	if s == "log" || (len(s) > 1 && s[0] == 'c' && s[1] >= '0' && s[1] <= '9') {
+		return PoolName{}, fmt.Errorf("pool name %q: %w: the name is reserved", s, ErrInvalidName)
+	}
+	return PoolName{s}, nil
+}
+
+// String is the bare name, "" for the zero value.
+func (p PoolName) String() string { return p.name }
+
+// IsZero reports whether p names no pool.
+func (p PoolName) IsZero() bool { return p.name == "" }
+
+// Root is the pool's root filesystem.
+func (p PoolName) Root() Dataset { return Dataset{p.name} }
+
+// Dataset is the path of a filesystem: "pool" or "pool/a/b". The zero value is
+// no dataset; every other value came from ParseDataset or from another Dataset.
+// Comparable with ==.
+type Dataset struct{ path string }
+
+// ParseDataset parses "pool/a/b". Snapshots, bookmarks, "..", spaces, leading
+// "-" and "/" at either end are refused with ErrInvalidName.
+func ParseDataset(s string) (Dataset, error) {
+	if len(s) > maxName {
+		return Dataset{}, fmt.Errorf("dataset name of %d bytes: %w: at most %d are allowed", len(s), ErrInvalidName, maxName)
+	}
+	pool, rest, nested := strings.Cut(s, "/")
+	if _, err := ParsePoolName(pool); err != nil {
+		return Dataset{}, fmt.Errorf("dataset %q: %w", s, err)
+	}
+	if !nested {
+		return Dataset{s}, nil
+	}
+	for component := range strings.SplitSeq(rest, "/") {
+		if err := checkComponent(component); err != nil {
+			return Dataset{}, fmt.Errorf("dataset %q: %w: %w", s, ErrInvalidName, err)
+		}
+	}
+	return Dataset{s}, nil
+}
+
+// String is the full path, "" for the zero value.
+func (d Dataset) String() string { return d.path }
+
+// IsZero reports whether d names no dataset.
+func (d Dataset) IsZero() bool { return d.path == "" }
+
+// Child is the filesystem of that name directly below d. component is one
+// component: a "/" in it is refused.
+func (d Dataset) Child(component string) (Dataset, error) {
+	if err := checkComponent(component); err != nil {
+		return Dataset{}, fmt.Errorf("dataset component %q: %w: %w", component, ErrInvalidName, err)
+	}
+	return ParseDataset(d.path + "/" + component)
+}
+
+// Parent is the filesystem that holds d; false for a pool's root.
+func (d Dataset) Parent() (Dataset, bool) {
+	i := strings.LastIndexByte(d.path, '/')
+	if i < 0 {
+		return Dataset{}, false
+	}
+	return Dataset{d.path[:i]}, true
+}
+
+// Base is the last component.
+func (d Dataset) Base() string { return d.path[strings.LastIndexByte(d.path, '/')+1:] }
+
+// Pool is the pool that d lies in.
+func (d Dataset) Pool() PoolName {
+	name, _, _ := strings.Cut(d.path, "/")
+	return PoolName{name}
+}
+
+// Contains reports whether other is d or lies below it.
+func (d Dataset) Contains(other Dataset) bool {
+	return d == other || strings.HasPrefix(other.path, d.path+"/")
+}
+
+// Snapshot names the snapshot of d called name.
+func (d Dataset) Snapshot(name string) (Snapshot, error) {
+	if err := checkLeaf(d, '@', name); err != nil {
+		return Snapshot{}, err
+	}
+	return Snapshot{d, name}, nil
+}
+
+// Bookmark names the bookmark of d called name.
+func (d Dataset) Bookmark(name string) (Bookmark, error) {
+	if err := checkLeaf(d, '#', name); err != nil {
+		return Bookmark{}, err
+	}
+	return Bookmark{d, name}, nil
+}
+
+// Snapshot is "dataset@name". Comparable with ==.
+type Snapshot struct {
+	dataset Dataset
+	name    string
+}
+
+// ParseSnapshot parses "pool/a@name".
+func ParseSnapshot(s string) (Snapshot, error) {
+	d, name, err := parseLeaf(s, '@')
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return Snapshot{d, name}, nil
+}
+
+// Dataset is the filesystem that the snapshot is of.
+func (s Snapshot) Dataset() Dataset { return s.dataset }
+
+// Name is what follows the "@".
+func (s Snapshot) Name() string { return s.name }
+
+// IsZero reports whether s names no snapshot.
+func (s Snapshot) IsZero() bool { return s == Snapshot{} }
+
+func (s Snapshot) String() string { return leafString(s.dataset, '@', s.name) }
+
+// Bookmark is "dataset#name". Comparable with ==.
+type Bookmark struct {
+	dataset Dataset
+	name    string
+}
+
+// ParseBookmark parses "pool/a#name".
+func ParseBookmark(s string) (Bookmark, error) {
+	d, name, err := parseLeaf(s, '#')
+	if err != nil {
+		return Bookmark{}, err
+	}
+	return Bookmark{d, name}, nil
+}
+
+// Dataset is the filesystem that the bookmark belongs to.
+func (b Bookmark) Dataset() Dataset { return b.dataset }
+
+// Name is what follows the "#".
+func (b Bookmark) Name() string { return b.name }
+
+// IsZero reports whether b names no bookmark.
+func (b Bookmark) IsZero() bool { return b == Bookmark{} }
+
+func (b Bookmark) String() string { return leafString(b.dataset, '#', b.name) }
+
+// Target is what properties can be read from and set on: a Dataset, a Snapshot
+// or a Bookmark, and nothing else.
+type Target interface {
+	String() string
+	IsZero() bool
+	target()
+}
+
+func (Dataset) target()  {}
+func (Snapshot) target() {}
+func (Bookmark) target() {}
+
+// Origin is where an incremental stream may start: a Snapshot or a Bookmark.
+type Origin interface {
+	Target
+	origin()
+}
+
+func (Snapshot) origin() {}
+func (Bookmark) origin() {}
+
+func leafString(d Dataset, sep byte, name string) string {
+	if name == "" {
+		return ""
+	}
+	return d.path + string(sep) + name
+}
+
+func parseLeaf(s string, sep byte) (Dataset, string, error) {
+	path, name, found := strings.Cut(s, string(sep))
+	if !found {
+		return Dataset{}, "", fmt.Errorf("%q: %w: it has no %q", s, ErrInvalidName, sep)
+	}
+	d, err := ParseDataset(path)
+	if err != nil {
+		return Dataset{}, "", err
+	}
+	return d, name, checkLeaf(d, sep, name)
+}
+
+func checkLeaf(d Dataset, sep byte, name string) error {
+	if d.IsZero() {
+		return fmt.Errorf("name %q: %w: it belongs to no dataset", name, ErrInvalidName)
+	}
+	if err := checkComponent(name); err != nil {
+		return fmt.Errorf("%s%c%s: %w: %w", d, sep, name, ErrInvalidName, err)
+	}
+	if n := len(d.path) + 1 + len(name); n > maxName {
+		return fmt.Errorf("%s%c%s: %w: %d bytes, at most %d are allowed", d, sep, name, ErrInvalidName, n, maxName)
+	}
+	return nil
+}
+
+// checkComponent allows what zfs(8) does less the space (which its -H output
+// and mount tables quote differently) and "%" (which marks ZFS's own hidden
+// datasets), and refuses what could be taken for an option or a relative path.
+func checkComponent(s string) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("empty component")
+	case len(s) > maxName:
+		return fmt.Errorf("component of %d bytes, at most %d are allowed", len(s), maxName)
+	case s == "." || s == "..":
+		return fmt.Errorf("%q is not a component", s)
+	case s[0] == '-':
+		return fmt.Errorf("component %q begins with %q", s, "-")
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !isLetter(c) && (c < '0' || c > '9') && strings.IndexByte("_-.:", c) < 0 {
+			return fmt.Errorf("component %q has the character %q; allowed are letters, digits and _ - . :", s, rune(c))
+		}
+	}
+	return nil
+}
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
