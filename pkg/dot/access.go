@@ -14,9 +14,9 @@ type Requester struct {
 // StorageClass that says so. The refusal names the command that would allow it.
 func (d Dot) MayUse(r Requester) error {
 	switch {
-	case d.Owner != "" && d.Owner == r.KubernetesNamespace, d.Shares.Includes(r.KubernetesNamespace), r.CrossNamespace:
+	case d.MadeByPVC && d.Owner == r.KubernetesNamespace, d.Shares.Includes(r.KubernetesNamespace), r.CrossNamespace:
 		return nil
-	case d.Owner == "":
+	case !d.MadeByPVC:
 		return Errorf(CodePermission, "dot %s was made by dm and belongs to no Kubernetes namespace; to let namespace %q use it run: dm dot share %s %s", d.FullName, r.KubernetesNamespace, d.FullName, r.KubernetesNamespace)
 	}
 	return Errorf(CodePermission, "dot %s belongs to Kubernetes namespace %q; to let namespace %q use it run: dm dot share %s %s", d.FullName, d.Owner, r.KubernetesNamespace, d.FullName, r.KubernetesNamespace)

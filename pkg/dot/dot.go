@@ -21,8 +21,11 @@ type Dot struct {
 	ID       ID
 	FullName FullName
 	State    State
-	// Owner is the Kubernetes namespace of the PVC that made the dot; "" when no
-	// PVC did (dm made it).
+	// MadeByPVC dots were made for a volume and go with their last one; others
+	// were made by dm.
+	MadeByPVC bool
+	// Owner is the Kubernetes namespace of the PVC that made the dot; "" when dm
+	// made it, or a CSI caller that told no namespace.
 	Owner    string
 	Shares   Shares
 	Settings Settings
@@ -61,10 +64,6 @@ type Shares struct {
 func (s Shares) Includes(kubeNamespace string) bool {
 	return s.All || slices.Contains(s.Namespaces, kubeNamespace)
 }
-
-// MadeByPVC tells whether the dot was made for a PVC, and so goes with its last
-// volume.
-func (d Dot) MadeByPVC() bool { return d.Owner != "" }
 
 // firstProject leaves the low project ids to administrators, who may have
 // projects of their own on the host.

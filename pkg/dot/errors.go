@@ -11,18 +11,18 @@ type Code int
 
 // The codes that our errors use.
 const (
-	CodeInternal           Code = iota // a fault of ours; retrying may help
-	CodeInvalid                        // the request can never succeed as it is
-	CodeNotFound                       // the thing named does not exist
-	CodeExists                         // it exists, and differs from what was asked
-	CodePermission                     // the caller may not
-	CodeUnauthenticated                // the caller did not say, or prove, who it is
-	CodePrecondition                   // not while things are as they are; someone must act first
-	CodeAborted                        // another call is at work on it; retry
-	CodeUnavailable                    // a part is away; retry
-	CodeExhausted                      // no room
-	CodeOutOfRange                     // a size outside what is possible
-	CodeDeadline                       // it took too long; it may still go on
+	CodeInternal        Code = iota // a fault of ours; retrying may help
+	CodeInvalid                     // the request can never succeed as it is
+	CodeNotFound                    // the thing named does not exist
+	CodeExists                      // it exists, and differs from what was asked
+	CodePermission                  // the caller may not
+	CodeUnauthenticated             // the caller did not say, or prove, who it is
+	CodePrecondition                // not while things are as they are; someone must act first
+	CodeAborted                     // another call is at work on it; retry
+	CodeUnavailable                 // a part is away; retry
+	CodeExhausted                   // no room
+	CodeOutOfRange                  // a size outside what is possible
+	CodeDeadline                    // it took too long; it may still go on
 )
 
 // Error is an error that someone must decide on, or that a user reads.
