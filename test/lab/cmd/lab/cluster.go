@@ -1,0 +1,3 @@
+package main
+
+func clusterCommands() []command { return nil }

@@ -1,0 +1,249 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:embed assets/machine.sh
+var machineScript string
+
+// bootLimit is generous: a machine is up in ten seconds when it has the host for itself.
+const bootLimit = 5 * time.Minute
+
+// machine is one QEMU process with its file server and its disk.
+type machine struct {
+	Number   int // from 1
+	MemMB    int
+	Volatile bool   // see Config.VolatileDisks
+	Script   string // of /bin/bash, what it does after machine.sh
+
+	site *site
+}
+
+func (m *machine) name() string    { return fmt.Sprintf("node%d", m.Number) }
+func (m *machine) dir() string     { return filepath.Join(m.site.dir, fmt.Sprintf("m%d", m.Number)) }
+func (m *machine) address() string { return fmt.Sprintf("%s.%d", m.site.subnet(), 10+m.Number) }
+func (m *machine) vm() string      { return fmt.Sprintf("vm%d", m.Number) }
+func (m *machine) fs() string      { return fmt.Sprintf("fs%d", m.Number) }
+func (m *machine) nbd() string     { return fmt.Sprintf("nbd%d", m.Number) }
+func (m *machine) ssh() string     { return fmt.Sprintf("ssh%d", m.Number) }
+func (m *machine) disk() string    { return filepath.Join(m.dir(), "disk") }
+
+// identity is 16 bytes that no other machine has and that this one always has.
+func (m *machine) identity() []byte {
+	sum := sha256.Sum256([]byte(m.site.dir + "/" + m.name()))
+	sum[0] |= 1 // a hostid of zero means "none" to ZFS
+	return sum[:16]
+}
+
+// prepare makes what the machine needs before its first boot: a disk, copied
+// from a template, and a tap.
+func (m *machine) prepare(ctx context.Context, template string) error {
+	if err := os.MkdirAll(m.dir(), 0o755); err != nil {
+		return err
+	}
+	if err := run(ctx, "cp", "--sparse=always", "--reflink=auto", template, m.disk()); err != nil {
+		return err
+	}
+	tap := fmt.Sprintf("tap%d", m.Number)
+	if err := run(ctx, m.site.inNetwork([]string{"ip", "tuntap", "add", tap, "mode", "tap"})...); err != nil {
+		return err
+	}
+	return run(ctx, m.site.inNetwork([]string{"ip", "link", "set", tap, "master", "br0", "up"})...)
+}
+
+// boot starts the machine and returns when its init script says so. slot is
+// closed here.
+func (m *machine) boot(ctx context.Context, slot *os.File) error {
+	defer slot.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, fmt.Errorf("not up after %v", bootLimit))
+	defer cancel()
+	s := m.site
+	kernel, err := kernel()
+	if err != nil {
+		return err
+	}
+	initrd, err := s.env.initrd(ctx, kernel)
+	if err != nil {
+		return err
+	}
+	if err := m.writeInit(); err != nil {
+		return err
+	}
+	_ = os.Rename(filepath.Join(s.dir, m.vm()+".log"), filepath.Join(s.dir, m.vm()+".previous.log"))
+	if err := m.startServers(ctx); err != nil {
+		return err
+	}
+	if err := s.start(daemon{name: m.vm(), argv: m.qemu(kernel, initrd), files: []*os.File{slot}}); err != nil {
+		return err
+	}
+	if err := m.waitReady(ctx); err != nil {
+		return err
+	}
+	return m.connect(ctx)
+}
+
+// startServers starts what QEMU connects to: the host's files and, if asked for,
+// the disk's volatile cache.
+func (m *machine) startServers(ctx context.Context) error {
+	socket := filepath.Join(m.dir(), "fs.sock")
+	_ = os.Remove(socket)
+	argv := []string{virtiofsd(), "--socket-path=" + socket}
+	if strings.HasPrefix(argv[0], "/usr/lib/qemu/") {
+		argv = append(argv, "-o", "source=/", "-o", "cache=auto", "-o", "sandbox=chroot")
+	} else {
+		argv = append(argv, "--shared-dir=/", "--cache=auto", "--sandbox=chroot")
+	}
+	if err := m.site.start(daemon{name: m.fs(), argv: argv}); err != nil {
+		return err
+	}
+	if err := m.waitSocket(ctx, m.fs(), socket); err != nil || !m.Volatile {
+		return err
+	}
+	return m.startVolatileDisk(ctx)
+}
+
+func (m *machine) waitSocket(ctx context.Context, name, path string) error {
+	for range 200 {
+		if fi, err := os.Stat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
+			return nil
+		}
+		if m.site.pid(name) == 0 {
+			break
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s of %s did not start: %s", name, m.site.Name, m.site.tail(name))
+}
+
+// virtiofsd is in /usr/lib/qemu up to Debian 12 and in /usr/libexec after.
+func virtiofsd() string {
+	for _, p := range []string{"/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"} {
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
+	}
+	return ""
+}
+
+func (m *machine) qemu(kernel, initrd string) []string {
+	e := m.site.env
+	id := m.identity()
+	argv := []string{
+		"qemu-system-x86_64", "-accel", e.Accel, "-cpu", "max",
+		"-m", fmt.Sprint(m.MemMB), "-smp", fmt.Sprint(e.CPUs),
+		"-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
+		"-kernel", "/boot/vmlinuz-" + kernel, "-initrd", initrd,
+		"-append", "console=ttyS0 panic=-1 quiet loglevel=3 lab.init=" + filepath.Join(m.dir(), "init"),
+		"-object", fmt.Sprintf("memory-backend-memfd,id=mem,size=%dM,share=on", m.MemMB), "-numa", "node,memdev=mem",
+		"-chardev", "socket,id=fs,path=" + filepath.Join(m.dir(), "fs.sock"),
+		"-device", "vhost-user-fs-pci,queue-size=1024,chardev=fs,tag=host",
+		"-netdev", fmt.Sprintf("tap,id=n,ifname=tap%d,script=no,downscript=no", m.Number),
+		"-device", fmt.Sprintf("virtio-net-pci,netdev=n,mac=52:54:00:%02x:%02x:%02x", id[1], id[2], m.Number),
+		"-device", "virtio-rng-pci",
+		"-qmp", "unix:" + filepath.Join(m.dir(), "qmp.sock") + ",server=on,wait=off",
+	}
+	// writeback: a flush of the guest's is an fdatasync here, as on a real disk.
+	if m.Volatile {
+		return append(argv, "-drive", "driver=nbd,server.type=unix,server.path="+m.nbdSocket()+",if=virtio,cache=writeback")
+	}
+	return append(argv, "-drive", "file="+m.disk()+",if=virtio,format=raw,cache=writeback")
+}
+
+func (m *machine) writeInit() error {
+	s, id := m.site, m.identity()
+	var b strings.Builder
+	for _, v := range [][2]string{
+		{"NODE", m.name()}, {"ADDRESS", m.address()}, {"GATEWAY", s.gateway()}, {"SUBNET", s.subnet()},
+		{"NUMBER", fmt.Sprint(m.Number)}, {"COUNT", fmt.Sprint(len(s.Machines))},
+		{"HOSTID", fmt.Sprintf("%x", id[:4])}, {"MACHINE_ID", fmt.Sprintf("%x", id)},
+		{"SITE", "/host" + s.dir}, {"BIN", "/host" + s.env.binDir()},
+	} {
+		fmt.Fprintf(&b, "%s=%s\n", v[0], quote(v[1]))
+	}
+	b.WriteString(machineScript)
+	b.WriteString(m.Script)
+	b.WriteString("\necho LAB-READY\nwhile :; do sleep 3600 & wait; done\n")
+	return os.WriteFile(filepath.Join(m.dir(), "init"), []byte(b.String()), 0o644)
+}
+
+// waitReady watches the serial console.
+func (m *machine) waitReady(ctx context.Context) error {
+	path := filepath.Join(m.site.dir, m.vm()+".log")
+	for {
+		log, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(log, []byte("LAB-ERROR")) {
+			return fmt.Errorf("%s of %s: %s", m.name(), m.site.Name, m.site.tail(m.vm()))
+		}
+		if bytes.Contains(log, []byte("LAB-READY")) {
+			return nil
+		}
+		if m.site.pid(m.vm()) == 0 {
+			return fmt.Errorf("%s of %s stopped while booting: %s", m.name(), m.site.Name, m.site.tail(m.vm()))
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("%s of %s does not finish booting: %w: %s", m.name(), m.site.Name, err, m.site.tail(m.vm()))
+		}
+	}
+}
+
+// powerCut ends the machine as a power cut does: nothing in it gets a last word.
+func (m *machine) powerCut() {
+	m.site.stop(syscall.SIGKILL, m.vm())
+	m.site.stop(syscall.SIGKILL, m.nbd(), m.fs(), m.ssh())
+	_ = os.Remove(m.controlSocket())
+}
+
+func (m *machine) running() bool { return m.site.pid(m.vm()) != 0 }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// checkMemory refuses to start what would make the host swap or kill.
+func checkMemory(needMB int) error {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		var kb int
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kb); n == 1 && kb/1024 < needMB {
+			return fmt.Errorf("%d MiB of memory needed, %d available: use fewer machines or a smaller LAB_MEM", needMB, kb/1024)
+		}
+	}
+	return nil
+}
+
+// checkDisk wants room for what machines write; their disks are sparse.
+func checkDisk(dir string, needMB int) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if free := int(st.Bavail * uint64(st.Bsize) >> 20); free < needMB {
+		return fmt.Errorf("%d MiB of disk needed in %s, %d free: set LAB_RUN and LAB_CACHE to a larger file system", needMB, dir, free)
+	}
+	return nil
+}
