@@ -1,0 +1,89 @@
+# Targets are documented where they stand; `make` prints the list.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+MODULE  := github.com/dotmesh-io/dotmesh-csi
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+ARCHS   := amd64 arm64
+TOOL    := test/tools/build
+BUF     := go tool -modfile=test/tools/proto/go.mod buf
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+##@ build
+.PHONY: build
+build: ## bin/dotmesh and bin/dm, static
+	mkdir -p bin
+	go build $(GOFLAGS_BUILD) -o bin/ ./cmd/dotmesh ./cmd/dm
+
+.PHONY: dist
+dist: manifests ## dist/: both programs for each architecture, the manifests, their checksums
+	rm -rf dist && mkdir -p dist
+	for arch in $(ARCHS); do \
+	  mkdir -p dist/linux-$$arch; \
+	  GOARCH=$$arch go build $(GOFLAGS_BUILD) -o dist/linux-$$arch/ ./cmd/dotmesh ./cmd/dm; \
+	  tar -C dist/linux-$$arch --sort=name --owner=0 --group=0 --mtime=@0 -czf dist/dotmesh-$(VERSION)-linux-$$arch.tar.gz dotmesh dm; \
+	done
+	cp deploy/rendered/*.yaml dist/
+	cd dist && sha256sum *.tar.gz *.yaml > SHA256SUMS
+
+##@ what is derived from other files
+.PHONY: generate
+generate: ## the Go code of pkg/api from its protobuf definition
+	$(BUF) generate pkg/api --template test/tools/proto/buf.gen.yaml
+
+.PHONY: manifests
+manifests: ## deploy/rendered/ from the kustomizations
+	test/run render deploy/rendered
+
+.PHONY: check
+check: ## lint, test/arch, and that what is derived is up to date: before every commit
+	test/run lint arch derived
+
+.PHONY: lint
+lint: ## gofmt, vet and the linters of .golangci.yml
+	test/run lint
+
+##@ tests; those of ZFS and Kubernetes run in machines that test/lab makes, as root
+.PHONY: test
+test: ## what CI runs: lint, unit, lab, zfs, sanity, e2e
+	test/run lint derived unit lab zfs sanity e2e
+
+.PHONY: test-all
+test-all: ## what CI runs and what is too long for it
+	test/run lint derived unit race lab zfs sanity e2e cluster fuzz image
+
+.PHONY: test-unit
+test-unit: ## everything that needs neither root nor ZFS, test/arch among it
+	test/run unit
+
+.PHONY: test-zfs
+test-zfs: ## the tests with build tag zfs, on a real pool
+	test/run lab zfs
+
+.PHONY: test-sanity
+test-sanity: ## csi-sanity over the real controller, node, server, etcd and ZFS
+	test/run lab sanity
+
+.PHONY: test-cluster
+test-cluster: ## several servers at once
+	test/run lab cluster
+
+.PHONY: test-e2e
+test-e2e: ## real kubelet, real sidecars, real ZFS
+	test/run lab e2e
+
+.PHONY: bench
+bench: ## ratios over bare ZFS commands, and the server with many dots; always exits 0
+	test/run lab bench
+
+.PHONY: demo
+demo: ## a cluster of one node, dotmesh on it, a dot's life told with real output (DEMO_KEEP=1 keeps the cluster)
+	test/run lab
+	deploy/examples/demo
