@@ -21,7 +21,14 @@ type FenceDeadline struct {
 }
 
 // FenceDeadlineFile is the file's name in a pool's run directory.
-const FenceDeadlineFile = "deadline"
+// FenceLockFile, beside it, is locked (flock(2), exclusive) by the server while
+// it writes the deadline, and by the node service from reading the deadline
+// until its fence is on. So a server that writes a later deadline and then lifts
+// the fence is never overtaken by a fence of the earlier one.
+const (
+	FenceDeadlineFile = "deadline"
+	FenceLockFile     = "deadline.lock"
+)
 
 // ParseFenceDeadline reads what json.Marshal wrote.
 func ParseFenceDeadline(b []byte) (FenceDeadline, error) {
