@@ -1,0 +1,176 @@
+package arch
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CheckSizes: no function over maxFunction lines, no file over maxFile.
+func CheckSizes(t *Tree, maxFunction, maxFile int) []Violation {
+	var bad []Violation
+	for _, f := range t.Files {
+		if f.Generated {
+			continue
+		}
+		if f.Lines > maxFile {
+			bad = append(bad, Violation{"file-size", f.Path, fmt.Sprintf("%d lines, at most %d", f.Lines, maxFile), "one reason per file; split it"})
+		}
+		for _, d := range f.Syntax.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if n := t.fset.Position(fn.End()).Line - t.fset.Position(fn.Pos()).Line + 1; n > maxFunction {
+				bad = append(bad, Violation{"function-size", t.at(f, fn.Pos()), fmt.Sprintf("%s has %d lines, at most %d", fn.Name.Name, n, maxFunction), "a function is read in one look"})
+			}
+		}
+	}
+	return bad
+}
+
+// CheckPackages: every package says what it is, and has a name that does.
+func CheckPackages(t *Tree, badNames []string) []Violation {
+	var bad []Violation
+	documented, seen := map[string]bool{}, map[string]bool{}
+	for _, f := range t.Files {
+		seen[f.Dir] = true
+		name := strings.TrimSuffix(f.Syntax.Name.Name, "_test")
+		if doc := f.Syntax.Doc.Text(); strings.HasPrefix(doc, "Package "+name) || (name == "main" && strings.HasPrefix(doc, "Command ")) || (f.Generated && doc != "") {
+			documented[f.Dir] = true
+		}
+		if slices.Contains(badNames, name) || slices.Contains(badNames, path.Base(f.Dir)) {
+			bad = append(bad, Violation{"package-name", f.Path, "package " + name, "a drawer's name says nothing of what it holds; name the concept"})
+		}
+	}
+	for dir := range seen {
+		if !documented[dir] && !t.generatedOnly(dir) {
+			bad = append(bad, Violation{"package-doc", dir, "no comment \"Package …\" (or \"Command …\") on a package clause", "the reader starts there"})
+		}
+	}
+	return bad
+}
+
+func (t *Tree) generatedOnly(dir string) bool {
+	return !slices.ContainsFunc(t.Files, func(f *File) bool { return f.Dir == dir && !f.Generated })
+}
+
+// CheckInit: nothing runs by being imported.
+func CheckInit(t *Tree) []Violation {
+	var bad []Violation
+	for _, f := range t.Files {
+		if f.Generated {
+			continue
+		}
+		for _, d := range f.Syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				bad = append(bad, Violation{"init", t.at(f, fn.Pos()), "func init", "nothing happens because a package is linked; every role of one binary would run it"})
+			}
+		}
+	}
+	return bad
+}
+
+// exits are calls that end the process, and skips those that leave a test out,
+// as "package.Function".
+var exits = []string{"os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln", "klog.Fatal", "klog.Fatalf", "klog.Exit", "klog.Exitf", "klog.FlushAndExit"}
+
+// CheckExits: libraries neither exit nor panic, and tests are not skipped.
+func CheckExits(t *Tree) []Violation {
+	var bad []Violation
+	for _, f := range t.Files {
+		library := f.Product() && within(f.Dir, "pkg")
+		ast.Inspect(f.Syntax, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			switch name := callee(call); {
+			case library && slices.Contains(exits, name):
+				bad = append(bad, Violation{"exit", t.at(f, call.Pos()), name, "a library returns an error; main decides"})
+			case library && name == "panic":
+				bad = append(bad, Violation{"panic", t.at(f, call.Pos()), name, "a library returns an error; a server outlives one bad request"})
+			case f.Test && slices.Contains([]string{"t.Skip", "t.Skipf", "t.SkipNow", "b.Skip", "b.Skipf", "tb.Skip", "tb.Skipf"}, name):
+				bad = append(bad, Violation{"skip", t.at(f, call.Pos()), name, "a test that did not run looks like one that passed; build tags choose"})
+			}
+			return true
+		})
+	}
+	return bad
+}
+
+func callee(call *ast.CallExpr) string {
+	switch fn := call.Fun.(type) {
+	case *ast.Ident:
+		return fn.Name
+	case *ast.SelectorExpr:
+		if id, ok := fn.X.(*ast.Ident); ok {
+			return id.Name + "." + fn.Sel.Name
+		}
+	}
+	return ""
+}
+
+var pointGrammar = regexp.MustCompile(`^([a-z]+)\.[a-z0-9-]+\.(before|after)$`)
+
+// CheckCrashPoints: every crash.Point is a constant of its package, named
+// "<package>.<operation>.<before|after>", and no two are alike, so that a test
+// that lists them has them all.
+func CheckCrashPoints(t *Tree) []Violation {
+	var bad []Violation
+	const reason = "tests enumerate the points from the code and kill the process at each"
+	first := map[string]string{}
+	for _, f := range t.Files {
+		if !f.Product() || importName(f, t.Module+"/pkg/dot/crash") == "" {
+			continue
+		}
+		report := func(pos token.Pos, what string) {
+			bad = append(bad, Violation{"crash-point", t.at(f, pos), what, reason})
+		}
+		for _, lit := range points(f, report) {
+			value, err := strconv.Unquote(lit.Value)
+			m := pointGrammar.FindStringSubmatch(value)
+			switch {
+			case err != nil || m == nil:
+				report(lit.Pos(), fmt.Sprintf("point %s is not <package>.<operation>.<before|after>", lit.Value))
+			case m[1] != path.Base(f.Dir):
+				report(lit.Pos(), fmt.Sprintf("point %q is declared in package %s", value, path.Base(f.Dir)))
+			case first[value] != "":
+				report(lit.Pos(), fmt.Sprintf("point %q stands at %s too", value, first[value]))
+			default:
+				first[value] = t.at(f, lit.Pos())
+			}
+		}
+	}
+	return bad
+}
+
+// points gives the string literals of a file's crash.Point constants, and
+// reports points made in other ways.
+func points(f *File, report func(token.Pos, string)) []*ast.BasicLit {
+	var all []*ast.BasicLit
+	ast.Inspect(f.Syntax, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ValueSpec:
+			if sel, ok := n.Type.(*ast.SelectorExpr); !ok || sel.Sel.Name != "Point" {
+				return true
+			}
+			for _, v := range n.Values {
+				if lit, ok := v.(*ast.BasicLit); ok {
+					all = append(all, lit)
+				}
+			}
+		case *ast.CallExpr:
+			if callee(n) == "crash.Point" {
+				report(n.Pos(), "a crash point that is not a constant of type crash.Point")
+			}
+		}
+		return true
+	})
+	return all
+}
