@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/server"
+)
+
+func newServerCommand() *cobra.Command {
+	cfg := server.Config{Version: version()}
+	size := byteSize(10 << 30)
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Serve the dots of one pool",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Pool.SizeBytes = int64(size)
+			if cfg.NodeName == "" {
+				cfg.NodeName, _ = os.Hostname()
+			}
+			cfg.Crash = crashHook()
+			s, err := server.New(cfg)
+			if err != nil {
+				return err
+			}
+			return s.Run(cmd.Context())
+		},
+	}
+	addServerFlags(cmd.Flags(), &cfg, &size)
+	return cmd
+}
+
+func addServerFlags(f *pflag.FlagSet, cfg *server.Config, size *byteSize) {
+	f.StringVar(&cfg.NodeName, "node-name", os.Getenv("NODE_NAME"), "name of the Kubernetes node, or host, that this server runs on (default: the host's name)")
+
+	f.StringVar(&cfg.Pool.Root, "root", "", "an existing pool, or dataset, to keep the dots in, instead of a pool file")
+	f.StringVar(&cfg.Pool.Name, "pool-name", "pool", "name of the pool to make or import")
+	f.StringVar(&cfg.Pool.Location, "pool-location", "/var/lib/dotmesh", "directory of the pool file")
+	f.Var(size, "pool-size", "size of the pool file; raising it grows the pool at the next start")
+	f.BoolVar(&cfg.Pool.Sparse, "pool-sparse", false, "do not allocate the pool file: a full host file system then hangs every writer")
+
+	f.StringSliceVar(&cfg.Etcd.Endpoints, "etcd-endpoints", nil, "URLs of etcd's members")
+	f.StringVar(&cfg.Etcd.CA, "etcd-ca", "", "PEM file of the CA of etcd's certificates")
+	f.StringVar(&cfg.Etcd.Cert, "etcd-cert", "", "PEM file of our client certificate for etcd")
+	f.StringVar(&cfg.Etcd.Key, "etcd-key", "", "PEM file of its key")
+	f.StringVar(&cfg.Etcd.Embedded, "embedded-etcd", "", "run an etcd inside the server, with its data in this directory (a single machine)")
+
+	f.StringVar(&cfg.Listen, "listen", ":32607", "address of the API")
+	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM file of the API's certificate and its chain")
+	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM file of its key")
+	f.StringVar(&cfg.ClientCA, "client-ca", "", "PEM file of the CA of other servers' client certificates")
+	f.StringVar(&cfg.SecretDir, "secret-dir", "", "directory with dotmesh-api-key.txt and dotmesh-admin-password.txt, as the Secret \"dotmesh\" is mounted")
+
+	f.StringVar(&cfg.RunDir, "run-dir", "/run/dotmesh", "directory shared with the node service")
+	f.StringVar(&cfg.HostPrefix, "zfs-host-prefix", "", "where the host's root is mounted, to use the host's ZFS commands and modules")
+	f.BoolVar(&cfg.Recover, "recover", false, "fill an empty registry with what the pool holds, then serve")
+}

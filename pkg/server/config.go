@@ -1,0 +1,113 @@
+package server
+
+import (
+	"net"
+	"path/filepath"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+)
+
+// Config says what one server serves and where.
+type Config struct {
+	// NodeName is the Kubernetes node, or host, that the server runs on.
+	NodeName string
+	Pool     PoolConfig
+	Etcd     EtcdConfig
+	// Listen is the API's TCP address, host:port.
+	Listen string
+	// TLSCert and TLSKey are PEM files; they are read again when they change.
+	// With embedded etcd they may be empty: the server then makes its own CA.
+	TLSCert, TLSKey string
+	// ClientCA is a PEM file of the CA whose client certificates name other
+	// servers; "" for none.
+	ClientCA string
+	// SecretDir holds the admin's dotmesh-api-key.txt and
+	// dotmesh-admin-password.txt; changes are followed.
+	SecretDir string
+	// RunDir holds a directory for each pool, with the node service's socket.
+	RunDir string
+	// HostPrefix is where the host's root is mounted when the server runs in a
+	// container, so that the host's userland can be used; "" for none.
+	HostPrefix string
+	// Recover fills an empty registry with what the pool holds.
+	Recover bool
+	// Version is what GetVersion answers.
+	Version string
+	// Crash is called at every crash point; for tests.
+	Crash crash.Hook
+}
+
+// PoolConfig says where the dots lie. Root, or the other fields, are set.
+type PoolConfig struct {
+	// Root is a pool or dataset that exists, to be used as the root.
+	Root string
+	// Name, Location and SizeBytes describe a pool on a file that the server
+	// makes and imports itself.
+	Name      string
+	Location  string
+	SizeBytes int64
+	// Sparse leaves the pool file unallocated.
+	Sparse bool
+}
+
+// EtcdConfig says where the registry is. Embedded, or the other fields, are set.
+type EtcdConfig struct {
+	// Embedded is the data directory of an etcd that runs inside the server.
+	Embedded string
+
+	Endpoints     []string
+	CA, Cert, Key string
+}
+
+// Validate refuses a configuration that cannot work, and says what to change.
+func (c Config) Validate() error {
+	if c.NodeName == "" {
+		return dot.Invalid("the node's name is missing: give --node-name")
+	}
+	if err := c.Pool.validate(); err != nil {
+		return err
+	}
+	if (c.Etcd.Embedded == "") == (len(c.Etcd.Endpoints) == 0) {
+		return dot.Invalid("say where the registry is: either --etcd-endpoints or --embedded-etcd")
+	}
+	if c.Etcd.Embedded != "" && !filepath.IsAbs(c.Etcd.Embedded) {
+		return dot.Invalid("--embedded-etcd %q is not an absolute path", c.Etcd.Embedded)
+	}
+	if (c.Etcd.Cert == "") != (c.Etcd.Key == "") {
+		return dot.Invalid("--etcd-cert and --etcd-key belong together")
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return dot.Invalid("--tls-cert and --tls-key belong together")
+	}
+	if c.TLSCert == "" && c.Etcd.Embedded == "" {
+		return dot.Invalid("--tls-cert and --tls-key are missing: only with --embedded-etcd does a server make its own certificates")
+	}
+	if c.SecretDir == "" && c.Etcd.Embedded == "" {
+		return dot.Invalid("--secret-dir is missing: it holds the admin's API key, and none is built in")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return dot.Invalid("--listen %q is not host:port", c.Listen)
+	}
+	if !filepath.IsAbs(c.RunDir) {
+		return dot.Invalid("--run-dir %q is not an absolute path", c.RunDir)
+	}
+	return nil
+}
+
+func (c PoolConfig) validate() error {
+	if c.Root != "" {
+		return nil
+	}
+	if c.Name == "" {
+		return dot.Invalid("--pool-name is missing")
+	}
+	if !filepath.IsAbs(c.Location) {
+		return dot.Invalid("--pool-location %q is not an absolute path", c.Location)
+	}
+	const smallest = 64 << 20 // below it zpool create refuses
+	if c.SizeBytes < smallest {
+		return dot.Invalid("--pool-size %d is too small: ZFS needs at least 64M", c.SizeBytes)
+	}
+	return nil
+}
