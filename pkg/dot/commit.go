@@ -35,6 +35,8 @@ type Commit struct {
 	// volume that was snapshotted, 0 when unknown.
 	SizeBytes int64
 	Tags      []string
+	// Deleting commits are out of sight: their snapshot goes as soon as it can.
+	Deleting bool
 }
 
 // Metadata are a commit's key/value pairs.
