@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+// GetCluster reads the registry's identity; CodeNotFound for one that was never
+// used.
+func (s *Store) GetCluster(ctx context.Context) (Record[Cluster], error) {
+	return get(ctx, s, clusterCodec, ClusterKey(), "the registry's identity")
+}
+
+// EnsureCluster gives the registry's identity, and makes one, of incarnation 1,
+// for a registry that was never used.
+func (s *Store) EnsureCluster(ctx context.Context) (Record[Cluster], error) {
+	found, err := s.GetCluster(ctx)
+	if dot.CodeOf(err) != dot.CodeNotFound || err == nil {
+		return found, err
+	}
+	return s.CreateCluster(ctx, Cluster{ID: uuid.NewString(), Incarnation: 1})
+}
+
+// CreateCluster gives a registry that was never used an identity: after a loss,
+// that of its pools with an incarnation above all that they saw. When somebody
+// was first, theirs is given.
+func (s *Store) CreateCluster(ctx context.Context, c Cluster) (Record[Cluster], error) {
+	txn := s.Txn().Absent(ClusterKey()).PutCluster(c)
+	if err := txn.Commit(ctx); err != nil && !errors.Is(err, ErrConflict) {
+		return Record[Cluster]{}, err
+	}
+	return s.GetCluster(ctx)
+}
+
+// RaiseIncarnation makes the incarnation greater than it was, and than seen.
+func (s *Store) RaiseIncarnation(ctx context.Context, seen uint64) (Record[Cluster], error) {
+	now, err := s.GetCluster(ctx)
+	if err != nil {
+		return Record[Cluster]{}, err
+	}
+	raised := now.Value
+	raised.Incarnation = max(raised.Incarnation, seen) + 1
+	txn := s.Txn().Unchanged(ClusterKey(), now.Revision).PutCluster(raised)
+	if err := txn.Commit(ctx); err != nil {
+		return Record[Cluster]{}, err
+	}
+	return Record[Cluster]{raised, txn.Revision()}, nil
+}

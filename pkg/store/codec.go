@@ -1,0 +1,156 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+// codec turns the values of one kind into JSON and back. keyOf gives the key at
+// which a value belongs (nil where the value does not tell), check refuses what
+// its type can hold but never should.
+type codec[T any] struct {
+	keyOf func(T) Key
+	check func(T) error
+}
+
+var (
+	clusterCodec = codec[Cluster]{func(Cluster) Key { return ClusterKey() }, func(c Cluster) error {
+		if err := uuid.Validate(c.ID); err != nil || c.Incarnation == 0 {
+			return fmt.Errorf("cluster %q, incarnation %d", c.ID, c.Incarnation)
+		}
+		return nil
+	}}
+	dotCodec = codec[dot.Dot]{func(d dot.Dot) Key { return DotKey(d.ID) }, func(d dot.Dot) error {
+		return errors.Join(checkState(d.State), present("full name", !d.FullName.Namespace.IsZero() && !d.FullName.Name.IsZero()))
+	}}
+	nameCodec   = codec[dot.ID]{nil, func(id dot.ID) error { return present("dot id", !id.IsZero()) }}
+	branchCodec = codec[dot.Branch]{func(b dot.Branch) Key { return BranchKey(b.Dot, b.Name) }, func(b dot.Branch) error {
+		return errors.Join(checkState(b.State), present("branch id", !b.ID.IsZero()))
+	}}
+	branchRefCodec = codec[BranchRef]{func(r BranchRef) Key { return BranchIDKey(r.Branch) }, func(r BranchRef) error {
+		return present("dot and name", !r.Dot.IsZero() && !r.Name.IsZero())
+	}}
+	epochCodec  = codec[dot.Epoch]{}
+	commitCodec = codec[dot.Commit]{func(c dot.Commit) Key { return CommitKey(c.Dot, c.ID) }, func(c dot.Commit) error {
+		return present("branch id", !c.Branch.IsZero())
+	}}
+	volumeCodec = codec[dot.Volume]{func(v dot.Volume) Key { return VolumeKey(v.ID) }, func(v dot.Volume) error { return checkState(v.State) }}
+	intentCodec = codec[Intent]{func(i Intent) Key { return IntentKey(i.Commit.CSIName) }, func(i Intent) error {
+		return present("dot, branch and commit", !i.Commit.Dot.IsZero() && !i.Commit.Branch.IsZero() && !i.Commit.ID.IsZero())
+	}}
+	snapshotCodec = codec[Snapshot]{func(s Snapshot) Key { return SnapshotKey(s.CSIName) }, func(s Snapshot) error {
+		return present("dot and commit", !s.Dot.IsZero() && !s.Commit.IsZero())
+	}}
+	poolCodec       = codec[dot.Pool]{keyOf: func(p dot.Pool) Key { return PoolKey(p.ID) }}
+	instanceCodec   = codec[Instance]{nil, func(i Instance) error { return present("instance name and boot id", i.Name != "" && i.BootID != "") }}
+	tombstoneCodec  = codec[Tombstone]{keyOf: func(t Tombstone) Key { return DeletedKey(t.Branch) }}
+	replicaCodec    = codec[Replica]{keyOf: func(r Replica) Key { return ReplicaKey(r.Branch, r.Pool) }}
+	assignmentCodec = codec[Assignment]{func(a Assignment) Key { return AssignmentKey(a.Pool, a.Branch) }, func(a Assignment) error {
+		if a.Role != RoleMaster && a.Role != RoleReplica {
+			return fmt.Errorf("role %q is not known", a.Role)
+		}
+		return nil
+	}}
+	userCodec = codec[User]{keyOf: func(u User) Key { return UserKey(u.Name) }}
+)
+
+func checkState(s dot.State) error {
+	switch s {
+	case dot.Creating, dot.Ready, dot.Deleting:
+		return nil
+	}
+	return fmt.Errorf("state %q is not known", s)
+}
+
+func present(what string, is bool) error {
+	if is {
+		return nil
+	}
+	return fmt.Errorf("no %s", what)
+}
+
+// verify refuses a value that does not belong at the key.
+func (c codec[T]) verify(k Key, v T) error {
+	if c.keyOf != nil && c.keyOf(v) != k {
+		return fmt.Errorf("it belongs at %s", c.keyOf(v))
+	}
+	if c.check != nil {
+		return c.check(v)
+	}
+	return nil
+}
+
+// encode makes the JSON of a value.
+func (c codec[T]) encode(k Key, v T) (string, error) {
+	if _, err := ParseKey(k.String()); err != nil {
+		return "", err
+	}
+	if err := c.verify(k, v); err != nil {
+		return "", dot.Errorf(dot.CodeInternal, "value for registry key %s: %w", k, err)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", dot.Errorf(dot.CodeInternal, "value for registry key %s: %w", k, err)
+	}
+	return string(b), nil
+}
+
+// decode reads a value strictly: no unknown field, nothing behind it, and at the
+// key where it belongs.
+func (c codec[T]) decode(k Key, value []byte) (T, error) {
+	var v, none T
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.DisallowUnknownFields()
+	err := d.Decode(&v)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("more than one JSON value")
+		}
+	}
+	if err == nil {
+		err = c.verify(k, v)
+	}
+	if err != nil {
+		return none, dot.Errorf(dot.CodeInternal, "the registry's value at %s is damaged: %w", k, err)
+	}
+	return v, nil
+}
+
+// DecodeDot reads the value of a dots entry of a Watch.
+func DecodeDot(e Entry) (Record[dot.Dot], error) { return decodeEntry(dotCodec, e) }
+
+// DecodeBranch reads the value of a branches entry.
+func DecodeBranch(e Entry) (Record[dot.Branch], error) { return decodeEntry(branchCodec, e) }
+
+// DecodeCommit reads the value of a commits entry.
+func DecodeCommit(e Entry) (Record[dot.Commit], error) { return decodeEntry(commitCodec, e) }
+
+// DecodeVolume reads the value of a volumes entry.
+func DecodeVolume(e Entry) (Record[dot.Volume], error) { return decodeEntry(volumeCodec, e) }
+
+// DecodePool reads the value of a pools entry.
+func DecodePool(e Entry) (Record[dot.Pool], error) { return decodeEntry(poolCodec, e) }
+
+// DecodeAlive reads the value of an alive entry.
+func DecodeAlive(e Entry) (Record[Instance], error) { return decodeEntry(instanceCodec, e) }
+
+// DecodeTombstone reads the value of a deleted entry.
+func DecodeTombstone(e Entry) (Record[Tombstone], error) { return decodeEntry(tombstoneCodec, e) }
+
+// DecodeAssignment reads the value of an assignments entry.
+func DecodeAssignment(e Entry) (Record[Assignment], error) { return decodeEntry(assignmentCodec, e) }
+
+// DecodeUser reads the value of a users entry.
+func DecodeUser(e Entry) (Record[User], error) { return decodeEntry(userCodec, e) }
+
+func decodeEntry[T any](c codec[T], e Entry) (Record[T], error) {
+	v, err := c.decode(e.Key, e.Value)
+	return Record[T]{v, e.Revision}, err
+}

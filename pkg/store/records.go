@@ -1,0 +1,110 @@
+package store
+
+import (
+	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+// Record is a value and the revision at which it was last written, to be
+// compared by Txn.Unchanged.
+type Record[T any] struct {
+	Value    T
+	Revision int64
+}
+
+// Cluster identifies the registry.
+type Cluster struct {
+	// ID is a UUID, the same as `io.dotmesh:cluster` on the roots of its pools.
+	ID string
+	// Incarnation is raised when the registry is created, recovered or restored.
+	Incarnation uint64
+}
+
+// BranchRef is where a branch is found.
+type BranchRef struct {
+	Branch dot.BranchID
+	Dot    dot.ID
+	Name   dot.BranchName
+}
+
+// Intent is a commit that CreateSnapshot has begun: what is written before the
+// ZFS snapshot is made, so that a retry makes the same one. Commit.CSIName is
+// its key; GUID and Sequence are not known yet.
+type Intent struct {
+	Epoch  dot.Epoch
+	Commit dot.Commit
+}
+
+// Snapshot is what CreateSnapshot made under a CSI name.
+type Snapshot struct {
+	CSIName string
+	Dot     dot.ID
+	Commit  dot.CommitID
+	// Volume is the source volume; a retry with another one is refused.
+	Volume dot.VolumeID
+}
+
+// Handle is the snapshot's handle in Kubernetes.
+func (s Snapshot) Handle() dot.SnapshotHandle {
+	return dot.SnapshotHandle{Dot: s.Dot, Commit: s.Commit}
+}
+
+// Tombstone is leave to destroy a branch's datasets: nothing else is.
+type Tombstone struct {
+	Branch dot.BranchID
+	Dot    dot.ID
+	Epoch  dot.Epoch
+	// Pools have not confirmed yet that the branch is gone from them.
+	Pools   []dot.PoolID
+	Deleted time.Time
+}
+
+// Replica is what is known of a pool's copy of a branch.
+type Replica struct {
+	Branch dot.BranchID
+	Pool   dot.PoolID
+	// LastCommit is the newest commit that the copy has, LastSync its newest
+	// hidden sync point ("" for none).
+	LastCommit  dot.CommitID
+	LastSync    string
+	BytesBehind int64
+}
+
+// Role says what a server has to do with a branch.
+type Role string
+
+// The roles of an Assignment.
+const (
+	RoleMaster  Role = "master"
+	RoleReplica Role = "replica"
+)
+
+// Assignment tells a pool's server of a branch that it has to do with.
+type Assignment struct {
+	Pool   dot.PoolID
+	Branch dot.BranchID
+	Dot    dot.ID
+	Role   Role
+}
+
+// User may call the API. Secrets are kept hashed only; the form of the hashes is
+// the server's.
+type User struct {
+	// Name is also the user's namespace of dots.
+	Name         dot.Namespace
+	Role         string
+	APIKeyHash   string
+	PasswordHash string
+	Created      time.Time
+}
+
+// Instance names a running server; it is the value of the pool's alive key.
+type Instance struct {
+	// Name is the same for every run of the same server (one pool, one server):
+	// a run takes over its own old lease.
+	Name string
+	// BootID is the kernel's (/proc/sys/kernel/random/boot_id). With another
+	// boot id nothing is taken over: the other machine may still be running.
+	BootID string
+}
