@@ -34,11 +34,17 @@ type machine struct {
 func (m *machine) name() string    { return fmt.Sprintf("node%d", m.Number) }
 func (m *machine) dir() string     { return filepath.Join(m.site.dir, fmt.Sprintf("m%d", m.Number)) }
 func (m *machine) address() string { return fmt.Sprintf("%s.%d", m.site.subnet(), 10+m.Number) }
-func (m *machine) vm() string      { return fmt.Sprintf("vm%d", m.Number) }
-func (m *machine) fs() string      { return fmt.Sprintf("fs%d", m.Number) }
-func (m *machine) nbd() string     { return fmt.Sprintf("nbd%d", m.Number) }
-func (m *machine) ssh() string     { return fmt.Sprintf("ssh%d", m.Number) }
-func (m *machine) disk() string    { return filepath.Join(m.dir(), "disk") }
+func (m *machine) control() string { return fmt.Sprintf("%s.%d", m.site.controlNet(), 10+m.Number) }
+func (m *machine) tap() string     { return fmt.Sprintf("tap%d", m.Number) }
+
+// controlTap carries ssh alone, so that a node cut off its network can be looked into.
+func (m *machine) controlTap() string { return fmt.Sprintf("ctl%d", m.Number) }
+
+func (m *machine) vm() string   { return fmt.Sprintf("vm%d", m.Number) }
+func (m *machine) fs() string   { return fmt.Sprintf("fs%d", m.Number) }
+func (m *machine) nbd() string  { return fmt.Sprintf("nbd%d", m.Number) }
+func (m *machine) ssh() string  { return fmt.Sprintf("ssh%d", m.Number) }
+func (m *machine) disk() string { return filepath.Join(m.dir(), "disk") }
 
 // identity is 16 bytes that no other machine has and that this one always has.
 func (m *machine) identity() []byte {
@@ -48,7 +54,7 @@ func (m *machine) identity() []byte {
 }
 
 // prepare makes what the machine needs before its first boot: a disk, copied
-// from a template, and a tap.
+// from a template, and two taps.
 func (m *machine) prepare(ctx context.Context, template string) error {
 	if err := os.MkdirAll(m.dir(), 0o755); err != nil {
 		return err
@@ -56,11 +62,15 @@ func (m *machine) prepare(ctx context.Context, template string) error {
 	if err := run(ctx, "cp", "--sparse=always", "--reflink=auto", template, m.disk()); err != nil {
 		return err
 	}
-	tap := fmt.Sprintf("tap%d", m.Number)
-	if err := run(ctx, m.site.inNetwork([]string{"ip", "tuntap", "add", tap, "mode", "tap"})...); err != nil {
-		return err
+	for _, t := range [][2]string{{m.tap(), "br0"}, {m.controlTap(), "br1"}} {
+		if err := run(ctx, m.site.inNetwork([]string{"ip", "tuntap", "add", t[0], "mode", "tap"})...); err != nil {
+			return err
+		}
+		if err := run(ctx, m.site.inNetwork([]string{"ip", "link", "set", t[0], "master", t[1], "up"})...); err != nil {
+			return err
+		}
 	}
-	return run(ctx, m.site.inNetwork([]string{"ip", "link", "set", tap, "master", "br0", "up"})...)
+	return nil
 }
 
 // boot starts the machine and returns when its init script says so. slot is
@@ -151,8 +161,10 @@ func (m *machine) qemu(kernel, initrd string) []string {
 		"-object", fmt.Sprintf("memory-backend-memfd,id=mem,size=%dM,share=on", m.MemMB), "-numa", "node,memdev=mem",
 		"-chardev", "socket,id=fs,path=" + filepath.Join(m.dir(), "fs.sock"),
 		"-device", "vhost-user-fs-pci,queue-size=1024,chardev=fs,tag=host",
-		"-netdev", fmt.Sprintf("tap,id=n,ifname=tap%d,script=no,downscript=no", m.Number),
-		"-device", fmt.Sprintf("virtio-net-pci,netdev=n,mac=52:54:00:%02x:%02x:%02x", id[1], id[2], m.Number),
+		"-netdev", "tap,id=n0,ifname=" + m.tap() + ",script=no,downscript=no",
+		"-device", fmt.Sprintf("virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:%02x:%02x:%02x", id[1], id[2], m.Number),
+		"-netdev", "tap,id=n1,ifname=" + m.controlTap() + ",script=no,downscript=no",
+		"-device", fmt.Sprintf("virtio-net-pci,netdev=n1,romfile=,mac=52:54:01:%02x:%02x:%02x", id[1], id[2], m.Number),
 		"-device", "virtio-rng-pci",
 		"-qmp", "unix:" + filepath.Join(m.dir(), "qmp.sock") + ",server=on,wait=off",
 	}
@@ -167,7 +179,7 @@ func (m *machine) writeInit() error {
 	s, id := m.site, m.identity()
 	var b strings.Builder
 	for _, v := range [][2]string{
-		{"NODE", m.name()}, {"ADDRESS", m.address()}, {"GATEWAY", s.gateway()}, {"SUBNET", s.subnet()},
+		{"NODE", m.name()}, {"ADDRESS", m.address()}, {"CONTROL", m.control()}, {"GATEWAY", s.gateway()}, {"SUBNET", s.subnet()},
 		{"NUMBER", fmt.Sprint(m.Number)}, {"COUNT", fmt.Sprint(len(s.Machines))},
 		{"HOSTID", fmt.Sprintf("%x", id[:4])}, {"MACHINE_ID", fmt.Sprintf("%x", id)},
 		{"SITE", "/host" + s.dir}, {"BIN", "/host" + s.env.binDir()},

@@ -127,6 +127,9 @@ func (s *site) subnet() string {
 	return fmt.Sprintf("172.30.%d", 1+h.Sum32()%250)
 }
 
+// controlNet is the network of eth1, for ssh alone.
+func (s *site) controlNet() string { return strings.Replace(s.subnet(), "172.30", "172.31", 1) }
+
 func (s *site) gateway() string { return s.subnet() + ".1" }
 
 // inNetwork is the command that runs argv in the site's network namespace.
@@ -141,6 +144,9 @@ func (s *site) makeNetwork(ctx context.Context) error {
 		s.inNetwork([]string{"ip", "link", "add", "br0", "type", "bridge"}),
 		s.inNetwork([]string{"ip", "addr", "add", s.gateway() + "/24", "dev", "br0"}),
 		s.inNetwork([]string{"ip", "link", "set", "br0", "up"}),
+		s.inNetwork([]string{"ip", "link", "add", "br1", "type", "bridge"}),
+		s.inNetwork([]string{"ip", "addr", "add", s.controlNet() + ".1/24", "dev", "br1"}),
+		s.inNetwork([]string{"ip", "link", "set", "br1", "up"}),
 	}
 	for _, argv := range steps {
 		if err := run(ctx, argv...); err != nil {

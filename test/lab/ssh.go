@@ -34,7 +34,7 @@ func (m *machine) sshCommand(extra ...string) []string {
 		"-o", "ControlPath=" + m.controlSocket(), "-o", "ConnectTimeout=20",
 		"-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8",
 	}
-	return append(append(argv, extra...), "root@"+m.address())
+	return append(append(argv, extra...), "root@"+m.control())
 }
 
 // connect opens the connection that all later commands share: the handshake costs

@@ -12,4 +12,5 @@ for d in proc sys dev; do $b mount --move /$d /new/$d; done
 $b mount -t tmpfs tmpfs /new/run; $b mount -t tmpfs tmpfs /new/tmp; $b chmod 1777 /new/tmp
 $b mkdir -p /new/host; $b mount --move /lower /new/host
 for x in $($b cat /new/proc/cmdline); do case $x in lab.init=*) I=${x#lab.init=};; esac; done
-exec $b switch_root /new /bin/bash "/host$I"
+$b cp $b /new/run/busybox
+exec $b switch_root /new /run/busybox sh "/host$I"

@@ -1,0 +1,10 @@
+# Debian packages for the lab. zfs-dkms is in contrib.
+set -euo pipefail
+if ! apt-cache policy zfs-dkms 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+  sed 's/^Components:.*/Components: contrib/' /etc/apt/sources.list.d/debian.sources >/etc/apt/sources.list.d/debian-contrib.sources
+fi
+apt-get update -q
+DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+  qemu-system-x86 linux-image-cloud-amd64 linux-headers-cloud-amd64 zfs-dkms zfsutils-linux \
+  busybox-static e2fsprogs kmod runc containernetworking-plugins iptables conntrack iproute2 \
+  openssh-server openssh-client nbdkit debootstrap

@@ -1,0 +1,249 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+//go:embed assets/kubernetes.sh
+var kubernetesScript string
+
+// Config describes a cluster. Only Name is needed.
+type Config struct {
+	Name  string
+	Nodes int // default 1
+	MemMB int // per node; default: LAB_MEM, or 2560
+	// Images are archives (as `docker save` writes) that every node has from its
+	// first boot on. The lab's own ([Env.BaseImages]) are always among them.
+	Images []string
+	// Detach keeps the cluster when this process ends, until Remove.
+	Detach bool
+	// VolatileDisks puts a write cache in front of each node's disk that a power cut
+	// empties: what the guest had not flushed is lost. Without it the host's page
+	// cache keeps such writes, as a disk with a battery does.
+	VolatileDisks bool
+}
+
+// Cluster is a running Kubernetes cluster: control plane, DNS, the VolumeSnapshot
+// CRDs and snapshot-controller on the host, and nodes named node1, node2 …
+type Cluster struct {
+	site *site
+}
+
+// Start returns when all nodes are Ready. ctx bounds the start only. On error
+// nothing is left behind, but the error holds the end of the log that matters.
+func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
+	if cfg.Nodes == 0 {
+		cfg.Nodes = 1
+	}
+	if cfg.Nodes < 1 || cfg.Nodes > 9 {
+		return nil, fmt.Errorf("%d nodes: want 1 to 9", cfg.Nodes)
+	}
+	if cfg.MemMB == 0 {
+		cfg.MemMB = 2560
+		if e.MemMB != 0 {
+			cfg.MemMB = e.MemMB
+		}
+	}
+	if err := errors.Join(e.checkTools(), e.checkClusterTools(), e.checkBuilt()); err != nil {
+		return nil, err
+	}
+	base, err := e.BaseImages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	disk, err := e.imageDisk(ctx, slices.Concat(base, cfg.Images))
+	if err != nil {
+		return nil, err
+	}
+	slots, err := e.acquireSlots(ctx, cfg.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(checkMemory(cfg.Nodes*(cfg.MemMB+256)+1024), checkDisk(e.Cache, 4096)); err != nil {
+		closeAll(slots)
+		return nil, err
+	}
+	s := site{Name: cfg.Name, Kind: kindCluster, Detached: cfg.Detach}
+	for i := range cfg.Nodes {
+		s.Machines = append(s.Machines, machine{Number: i + 1, MemMB: cfg.MemMB, Volatile: cfg.VolatileDisks, Script: kubernetesScript})
+	}
+	c := &Cluster{}
+	if c.site, err = newSite(ctx, e, s); err != nil {
+		closeAll(slots)
+		return nil, err
+	}
+	if err := c.start(ctx, disk, slots); err != nil {
+		return nil, errors.Join(err, c.site.down())
+	}
+	return c, nil
+}
+
+// checkClusterTools looks for what the nodes use of the host's root file system.
+func (e Env) checkClusterTools() error {
+	var missing []string
+	for _, t := range []string{"runc", "iptables", "conntrack", "mount"} {
+		if findTool(t) == "" {
+			missing = append(missing, t)
+		}
+	}
+	if _, err := os.Stat("/usr/lib/cni/bridge"); err != nil {
+		missing = append(missing, "/usr/lib/cni/bridge")
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("programs missing: %s: %w", strings.Join(missing, ", "), errDeps)
+	}
+	return nil
+}
+
+// start boots the nodes beside the control plane.
+func (c *Cluster) start(ctx context.Context, disk string, slots []*os.File) error {
+	s := c.site
+	if err := s.makePKI(); err != nil {
+		closeAll(slots)
+		return err
+	}
+	begin := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range s.Machines {
+		m := &s.Machines[i]
+		m.site = s
+		route := []string{"ip", "route", "add", fmt.Sprintf("10.244.%d.0/24", m.Number), "via", m.address(), "onlink", "dev", "br0"}
+		group.Go(func() error {
+			if err := errors.Join(m.prepare(ctx, disk), run(ctx, s.inNetwork(route)...)); err != nil {
+				slots[i].Close()
+				return err
+			}
+			if err := m.boot(ctx, slots[i]); err != nil {
+				return err
+			}
+			s.env.printf("%s of %s has booted (%v)", m.name(), s.Name, time.Since(begin).Round(time.Second))
+			return nil
+		})
+	}
+	group.Go(func() error {
+		if err := s.controlPlane(ctx); err != nil {
+			return err
+		}
+		s.env.printf("control plane of %s is up (%v)", s.Name, time.Since(begin).Round(time.Second))
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i := range s.Machines {
+		if err := c.Node(i+1).WaitReady(context.WithoutCancel(ctx), 5*time.Minute); err != nil {
+			return err
+		}
+	}
+	s.env.printf("%s is ready (%v)", s.Name, time.Since(begin).Round(time.Second))
+	return nil
+}
+
+// Open finds a cluster that was started with Detach.
+func Open(e Env, name string) (*Cluster, error) {
+	s, err := openSite(e, name, kindCluster)
+	if err != nil {
+		return nil, err
+	}
+	return &Cluster{site: s}, nil
+}
+
+// Name is what Open and Remove take.
+func (c *Cluster) Name() string { return c.site.Name }
+
+// Dir holds the cluster's logs (*.log) and certificates (pki/).
+func (c *Cluster) Dir() string { return c.site.dir }
+
+// Kubeconfig is the administrator's. Its server is reachable inside the cluster's
+// network namespace only: see Kubectl and Command.
+func (c *Cluster) Kubeconfig() string { return c.site.pkiFile("admin.kubeconfig") }
+
+// Command is a host program to be run inside the cluster's network namespace.
+func (c *Cluster) Command(ctx context.Context, argv ...string) *exec.Cmd {
+	argv = c.site.inNetwork(argv)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// Kubectl runs kubectl as administrator and returns its standard output.
+func (c *Cluster) Kubectl(ctx context.Context, args ...string) ([]byte, error) {
+	return c.KubectlInput(ctx, nil, args...)
+}
+
+// KubectlInput is Kubectl with a standard input.
+func (c *Cluster) KubectlInput(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "ip", c.site.kubectl(args...)[1:]...)
+	cmd.WaitDelay = 5 * time.Second
+	var out, errOut bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &errOut
+	err := cmd.Run()
+	if err == nil {
+		return out.Bytes(), nil
+	}
+	var exit *exec.ExitError
+	if ctx.Err() == nil && errors.As(err, &exit) {
+		err = &ExitError{Code: exit.ExitCode(), Stderr: errOut.String(), Command: "kubectl " + strings.Join(args, " ")}
+	}
+	return out.Bytes(), err
+}
+
+// KubectlAttached is Kubectl with the caller's own streams.
+func (c *Cluster) KubectlAttached(ctx context.Context, io Streams, args ...string) error {
+	cmd := exec.CommandContext(ctx, "ip", c.site.kubectl(args...)[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = io.In, io.Out, io.Err
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return &ExitError{Code: exit.ExitCode(), Command: "kubectl " + strings.Join(args, " ")}
+	}
+	return err
+}
+
+// Apply is kubectl apply of YAML.
+func (c *Cluster) Apply(ctx context.Context, yaml []byte) error {
+	_, err := c.KubectlInput(ctx, bytes.NewReader(yaml), "apply", "--server-side", "-f", "-")
+	return err
+}
+
+// LoadImage imports an image archive into every running node. A node that boots
+// later keeps it: containers' storage survives a power cut.
+func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
+	archive, err := filepath.Abs(archive)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range c.site.Machines {
+		m := &c.site.Machines[i]
+		group.Go(func() error {
+			return m.exec(ctx, "ctr -n k8s.io images import "+quote("/host"+archive), Streams{})
+		})
+	}
+	return group.Wait()
+}
+
+// Nodes are all nodes, in order.
+func (c *Cluster) Nodes() []*Node {
+	var all []*Node
+	for i := range c.site.Machines {
+		all = append(all, c.Node(i+1))
+	}
+	return all
+}
+
+// Down removes the cluster and everything it had.
+func (c *Cluster) Down(context.Context) error { return c.site.down() }
