@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// CheckSizes: no function over maxFunction lines, no file over maxFile.
+// CheckSizes finds functions over maxFunction lines and files over maxFile.
 func CheckSizes(t *Tree, maxFunction, maxFile int) []Violation {
 	var bad []Violation
 	for _, f := range t.Files {
@@ -34,7 +34,8 @@ func CheckSizes(t *Tree, maxFunction, maxFile int) []Violation {
 	return bad
 }
 
-// CheckPackages: every package says what it is, and has a name that does.
+// CheckPackages finds packages that do not say what they are, in a comment and
+// in their name.
 func CheckPackages(t *Tree, badNames []string) []Violation {
 	var bad []Violation
 	documented, seen := map[string]bool{}, map[string]bool{}
@@ -60,7 +61,7 @@ func (t *Tree) generatedOnly(dir string) bool {
 	return !slices.ContainsFunc(t.Files, func(f *File) bool { return f.Dir == dir && !f.Generated })
 }
 
-// CheckInit: nothing runs by being imported.
+// CheckInit finds what would run by being imported.
 func CheckInit(t *Tree) []Violation {
 	var bad []Violation
 	for _, f := range t.Files {
@@ -76,11 +77,11 @@ func CheckInit(t *Tree) []Violation {
 	return bad
 }
 
-// exits are calls that end the process, and skips those that leave a test out,
-// as "package.Function".
+// exits are the calls that end a process, skips those that leave a test out.
 var exits = []string{"os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln", "klog.Fatal", "klog.Fatalf", "klog.Exit", "klog.Exitf", "klog.FlushAndExit"}
+var skips = []string{"t.Skip", "t.Skipf", "t.SkipNow", "b.Skip", "b.Skipf", "tb.Skip", "tb.Skipf"}
 
-// CheckExits: libraries neither exit nor panic, and tests are not skipped.
+// CheckExits finds libraries that exit or panic, and tests that are skipped.
 func CheckExits(t *Tree) []Violation {
 	var bad []Violation
 	for _, f := range t.Files {
@@ -95,7 +96,7 @@ func CheckExits(t *Tree) []Violation {
 				bad = append(bad, Violation{"exit", t.at(f, call.Pos()), name, "a library returns an error; main decides"})
 			case library && name == "panic":
 				bad = append(bad, Violation{"panic", t.at(f, call.Pos()), name, "a library returns an error; a server outlives one bad request"})
-			case f.Test && slices.Contains([]string{"t.Skip", "t.Skipf", "t.SkipNow", "b.Skip", "b.Skipf", "tb.Skip", "tb.Skipf"}, name):
+			case f.Test && slices.Contains(skips, name):
 				bad = append(bad, Violation{"skip", t.at(f, call.Pos()), name, "a test that did not run looks like one that passed; build tags choose"})
 			}
 			return true
@@ -118,9 +119,9 @@ func callee(call *ast.CallExpr) string {
 
 var pointGrammar = regexp.MustCompile(`^([a-z]+)\.[a-z0-9-]+\.(before|after)$`)
 
-// CheckCrashPoints: every crash.Point is a constant of its package, named
-// "<package>.<operation>.<before|after>", and no two are alike, so that a test
-// that lists them has them all.
+// CheckCrashPoints holds every crash.Point to be a constant of its package, named
+// "<package>.<operation>.<before|after>", with no two alike, so that a test that
+// lists them has them all.
 func CheckCrashPoints(t *Tree) []Violation {
 	var bad []Violation
 	const reason = "tests enumerate the points from the code and kill the process at each"

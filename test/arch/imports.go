@@ -40,7 +40,7 @@ func layerOf(dir string, layers []Layer) (Layer, bool) {
 	return Layer{}, false
 }
 
-// CheckTestOnly: packages that help tests are imported by tests.
+// CheckTestOnly finds product code that imports what helps tests.
 func CheckTestOnly(t *Tree) []Violation {
 	var bad []Violation
 	for _, f := range t.Files {
@@ -74,7 +74,7 @@ func CheckRooms(t *Tree, rooms []Room) []Violation {
 	return bad
 }
 
-// CheckFoundation: each is imported by product code.
+// CheckFoundation finds packages of the list that no product code imports.
 func CheckFoundation(t *Tree, foundation []struct{ Import, Reason string }) []Violation {
 	var bad []Violation
 	for _, want := range foundation {
@@ -110,7 +110,7 @@ func CheckLinks(module string, linked []string, rule Links) []Violation {
 	return bad
 }
 
-// CheckFence: of pkg/zfs, csi/node uses the fence.
+// CheckFence finds uses of pkg/zfs by csi/node beyond the fence.
 func CheckFence(t *Tree, allowed []string) []Violation {
 	var bad []Violation
 	for _, f := range t.Files {
