@@ -85,11 +85,13 @@ func (s *Store) scan(ctx context.Context, p Prefix) ([]item, int64, error) {
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
 		items, revision, err := s.scanOnce(ctx, p)
-		if err == nil || attempt == attempts || !errors.Is(err, rpctypes.ErrCompacted) {
+		if err == nil || attempt == attempts || !isCompacted(err) {
 			return items, revision, err
 		}
 	}
 }
+
+func isCompacted(err error) bool { return errors.Is(err, rpctypes.ErrCompacted) }
 
 func (s *Store) scanOnce(ctx context.Context, p Prefix) ([]item, int64, error) {
 	var all []item

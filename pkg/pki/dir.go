@@ -1,0 +1,71 @@
+package pki
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// WriteDir writes each Secret as a directory of files below dir, which must be
+// new or empty, so that no CA is ever overwritten. It appears whole or not at
+// all. Keys can be read by their owner only.
+func (s Secrets) WriteDir(dir string) error {
+	fail := func(err error) error { return fmt.Errorf("write certificates to %s: %w", dir, err) }
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return fail(err)
+	}
+	draft, err := os.MkdirTemp(parent, ".certs-")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.RemoveAll(draft)
+	for name, files := range s {
+		if err := os.Mkdir(filepath.Join(draft, name), 0o700); err != nil {
+			return fail(err)
+		}
+		for file, content := range files {
+			if err := writeFile(filepath.Join(draft, name, file), content); err != nil {
+				return fail(err)
+			}
+		}
+	}
+	// rename(2) replaces an empty directory and nothing else.
+	if err := os.Rename(draft, dir); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s is not empty: name a new directory, or remove what is there", dir)
+		}
+		return fail(err)
+	}
+	return nil
+}
+
+// writeFile puts a whole file in place of what is there.
+func writeFile(path string, content []byte) error {
+	mode := os.FileMode(0o644)
+	if strings.HasSuffix(path, ".key") {
+		mode = 0o600
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store/embedded"
+)
+
+// shared is one etcd for the tests that do not stop it; each has a prefix of its
+// own.
+var shared string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "dotmesh-store-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	server, err := embedded.Start(context.Background(), embedded.Config{Dir: dir, UnsafeNoFsync: true})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer server.Close()
+	shared = server.Endpoint()
+	return m.Run()
+}
+
+// open gives a store of its own on the shared etcd.
+func open(t *testing.T) *Store {
+	t.Helper()
+	return openAt(t, Config{Endpoints: []string{shared}, Prefix: "/" + t.Name() + "/"})
+}
+
+func openAt(t *testing.T, cfg Config) *Store {
+	t.Helper()
+	s, err := Open(within(t, 20*time.Second), cfg)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// ownEtcd starts an etcd that the test may stop; start runs it again on the same
+// data and socket.
+func ownEtcd(t *testing.T) (endpoint string, stop, start func()) {
+	t.Helper()
+	// t.TempDir is too long for a socket, and not private.
+	dir, err := os.MkdirTemp("", "dm-etcd-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var server *embedded.Server
+	start = func() {
+		t.Helper()
+		if server, err = embedded.Start(within(t, time.Minute), embedded.Config{Dir: dir, UnsafeNoFsync: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop = func() {
+		if server != nil {
+			server.Close()
+			server = nil
+		}
+	}
+	start()
+	t.Cleanup(func() { stop(); os.RemoveAll(dir) })
+	return server.Endpoint(), stop, start
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits for something that happens by itself.
+func eventually(t *testing.T, limit time.Duration, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %s", what, limit)
+		}
+	}
+}
+
+func wantCode(t *testing.T, err error, want dot.Code) {
+	t.Helper()
+	if err == nil || dot.CodeOf(err) != want {
+		t.Fatalf("got error %v of code %d, want code %d", err, dot.CodeOf(err), want)
+	}
+}
+
+func commit(t *testing.T, txn *Txn) {
+	t.Helper()
+	if err := txn.Commit(within(t, 10*time.Second)); err != nil {
+		t.Fatalf("commit: %v", err)
+	}
+}
+
+func fullName(t *testing.T, namespace, name string) dot.FullName {
+	t.Helper()
+	ns, err := dot.ParseNamespace(namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := dot.ParseName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dot.FullName{Namespace: ns, Name: n}
+}
+
+func branchName(t *testing.T, s string) dot.BranchName {
+	t.Helper()
+	n, err := dot.ParseBranchName(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
