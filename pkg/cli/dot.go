@@ -1,0 +1,14 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+func newDotCommand(s *session) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dot",
+		Short: "Say who may use a dot",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newDotShareCommand(s), newDotUnshareCommand(s))
+	return cmd
+}
