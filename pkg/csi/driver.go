@@ -1,5 +1,11 @@
 package csi
 
+import (
+	"regexp"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
 // DriverName is what StorageClasses, PersistentVolumes and the CSIDriver object
 // call the driver.
 const DriverName = "dotmesh.csi"
@@ -15,3 +21,15 @@ const (
 // PublishContextPool is the key under which ControllerPublishVolume tells the
 // node service the id of the pool whose server prepares the volume.
 const PublishContextPool = "pool"
+
+// clusterGrammar is Kubernetes' of label values, because a topology segment
+// becomes a label of the node.
+var clusterGrammar = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+
+// CheckClusterName refuses a name that cannot be a topology segment.
+func CheckClusterName(name string) error {
+	if !clusterGrammar.MatchString(name) {
+		return dot.Invalid("cluster name %q is not valid: use 1 to 63 letters, digits, \".\", \"_\" or \"-\", with a letter or digit at both ends", name)
+	}
+	return nil
+}
