@@ -1,0 +1,138 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
+
+	driver "github.com/dotmesh-io/dotmesh-csi/pkg/csi"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+// NodePublishVolume binds the volume's subdot to the target path. It refuses
+// when what is staged is not what the registry says now.
+func (s *service) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
+	if err := checkVolume(r.GetVolumeId()); err != nil {
+		return nil, err
+	}
+	mode, err := driver.ParseCapability(r.GetVolumeCapability())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPath("target path", r.GetTargetPath()); err != nil {
+		return nil, err
+	}
+	if err := checkPath("staging path", r.GetStagingTargetPath()); err != nil {
+		return nil, err
+	}
+	if mode.OnePod {
+		if err := s.writers.claim(r.GetVolumeId(), r.GetTargetPath()); err != nil {
+			return nil, err
+		}
+	}
+	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext(), mode.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	subdot, err := openStaged(r.GetStagingTargetPath(), p)
+	if err != nil {
+		return nil, err
+	}
+	defer subdot.Close()
+	if err := s.publish(ctx, subdot, r.GetTargetPath(), r.GetReadonly() || mode.ReadOnly); err != nil {
+		return nil, err
+	}
+	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+// openStaged opens the volume's subdot in what is staged.
+func openStaged(path string, p prepared) (*os.File, error) {
+	at, err := mountedAt(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case at == nil:
+		return nil, dot.Precondition("the volume is not staged: nothing is mounted at %s", path)
+	case !isDataset(at, p.dataset):
+		return nil, dot.Precondition("%s is staged and the volume is on %s now: its pods on this node must be deleted before it can be used", at.Source, p.dataset)
+	}
+	root, err := open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open what is staged: %w", err)
+	}
+	defer root.Close()
+	id, err := mountID(root)
+	if err != nil {
+		return nil, err
+	}
+	if id != at.ID {
+		return nil, dot.Unavailable("the mount at %s changed meanwhile", path)
+	}
+	subdot, err := openSubdot(root, p.subdot)
+	if err != nil {
+		return nil, err
+	}
+	in, onZFS, err := identify(subdot)
+	if err == nil {
+		var of identity
+		if of, _, err = identify(root); err == nil && (!onZFS || in.dev != of.dev) {
+			err = dot.Precondition("subdot %s is not a directory of dataset %s", p.subdot, p.dataset)
+		}
+	}
+	if err != nil {
+		subdot.Close()
+		return nil, err
+	}
+	return subdot, nil
+}
+
+// publish binds an open directory to target unless that is so already.
+func (s *service) publish(ctx context.Context, subdot *os.File, target string, ro bool) error {
+	want, _, err := identify(subdot)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(target, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the target directory: %w", err)
+	}
+	at, err := mountedAt(target)
+	if err != nil {
+		return err
+	}
+	if at != nil {
+		same, err := isMounted(target, want)
+		switch {
+		case err != nil:
+			return err
+		case same && readOnly(at) && !ro:
+			return dot.Errorf(dot.CodeExists, "the volume is published read-only at %s and cannot become writable there", target)
+		case same && readOnly(at) == ro:
+			return nil
+		case same:
+			return remountReadOnly(target)
+		}
+		klog.FromContext(ctx).Info("unmounting what an earlier attempt left", "path", target, "source", at.Source)
+		if err := s.unmount(ctx, target); err != nil {
+			return err
+		}
+	}
+	if err := bind(subdot, target); err != nil {
+		return err
+	}
+	same, err := isMounted(target, want)
+	if err == nil && !same {
+		err = fmt.Errorf("something else than the subdot is at %s after it was mounted", target)
+	}
+	if err == nil && ro {
+		err = remountReadOnly(target)
+	}
+	if err != nil {
+		return errors.Join(err, s.unmount(context.WithoutCancel(ctx), target))
+	}
+	return nil
+}
