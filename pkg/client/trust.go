@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 )
 
 // Trust says which server is believed to be the right one.
@@ -47,14 +48,10 @@ func (e *ErrFingerprint) Error() string {
 	return fmt.Sprintf("the server's key has the fingerprint %s, not %s: it is another server, or its certificates were made anew", e.Got, e.Want)
 }
 
-// FingerprintOf gives the SHA-256 of the certificate's SubjectPublicKeyInfo as
-// "SHA256:" and 64 hex digits.
-func FingerprintOf(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-	return "SHA256:" + hex.EncodeToString(sum[:])
-}
+// FingerprintOf gives a certificate's fingerprint in the form that Trust takes.
+func FingerprintOf(cert *x509.Certificate) string { return pki.Fingerprint(cert) }
 
-// ParseFingerprint gives the canonical form, that of FingerprintOf.
+// ParseFingerprint gives the canonical form, that of pki.Fingerprint.
 func ParseFingerprint(s string) (string, error) {
 	digits := s
 	if len(digits) > 7 && strings.EqualFold(digits[:7], "SHA256:") {
@@ -97,11 +94,11 @@ func verifyPin(want string, chain []*x509.Certificate) error {
 	if now := time.Now(); now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 		return fmt.Errorf("the server's certificate is valid only from %s to %s", leaf.NotBefore, leaf.NotAfter)
 	}
-	if FingerprintOf(leaf) == want {
+	if pki.Fingerprint(leaf) == want {
 		return nil
 	}
 	for _, ca := range chain[1:] {
-		if FingerprintOf(ca) != want {
+		if pki.Fingerprint(ca) != want {
 			continue
 		}
 		roots := x509.NewCertPool()
@@ -112,5 +109,5 @@ func verifyPin(want string, chain []*x509.Certificate) error {
 		}
 		return nil
 	}
-	return &ErrFingerprint{Want: want, Got: FingerprintOf(leaf)}
+	return &ErrFingerprint{Want: want, Got: pki.Fingerprint(leaf)}
 }
