@@ -19,7 +19,8 @@ const (
 // The Services that certificates name.
 const (
 	serverService = "dotmesh"
-	etcdService   = "dotmesh-etcd-cluster"
+	etcdService   = "dotmesh-etcd"
+	etcdCluster   = "dotmesh-etcd-cluster"
 	etcdClients   = "dotmesh-etcd-cluster-client"
 )
 
@@ -63,7 +64,7 @@ func Bundle(cfg BundleConfig) (Secrets, error) {
 	server := cfg.serviceNames(serverService)
 	server.DNS = append(server.DNS, cfg.Extra.DNS...)
 	server.IPs = append(server.IPs, cfg.Extra.IPs...)
-	etcd := cfg.serviceNames(etcdService, etcdClients)
+	etcd := cfg.serviceNames(etcdService, etcdCluster, etcdClients)
 	for name, issue := range map[string]func() (Pair, error){
 		SecretServerTLS:  func() (Pair, error) { return cfg.CA.IssueServer(server, cfg.Validity, cfg.Now) },
 		SecretEtcdServer: func() (Pair, error) { return cfg.CA.IssueServer(etcd, cfg.Validity, cfg.Now) },

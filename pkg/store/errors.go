@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -62,7 +63,7 @@ func (s *Store) fault(ctx context.Context, doing string, err error) error {
 	case isCode(err, rpctypes.ErrPermissionDenied), isCode(err, rpctypes.ErrUserEmpty), isCode(err, rpctypes.ErrInvalidAuthToken):
 		return dot.Errorf(dot.CodeInternal, "%s: etcd refuses our user; dotmesh expects an etcd that trusts its client certificate: %w", doing, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), away(err):
-		return dot.Unavailable("%s: etcd at %s does not answer; check that it runs and can be reached: %w", doing, s.where, err)
+		return dot.Unavailable("%s: etcd at %s does not answer; check that it runs%s: %w", doing, s.where, s.hint, err)
 	}
 	return dot.Errorf(dot.CodeInternal, "%s: etcd: %w", doing, err)
 }
@@ -83,4 +84,24 @@ func away(err error) bool {
 
 func isCode(err error, want error) bool {
 	return errors.Is(err, want) || errors.Is(rpctypes.Error(err), want)
+}
+
+// failure holds why the last attempt of a request failed. At the deadline the
+// client tells of nothing but that, while gRPC says what it was waiting for.
+type failure struct{ last error }
+
+type failureKey struct{}
+
+func withFailure(ctx context.Context) (context.Context, *failure) {
+	f := &failure{}
+	return context.WithValue(ctx, failureKey{}, f), f
+}
+
+// noteFailure is called for each attempt, one after another.
+func noteFailure(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if f, ok := ctx.Value(failureKey{}).(*failure); ok && err != nil {
+		f.last = err
+	}
+	return err
 }

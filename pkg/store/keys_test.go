@@ -8,6 +8,7 @@ import (
 )
 
 func TestKeysParseBack(t *testing.T) {
+	t.Parallel()
 	d, b, c, p := dot.NewID(), dot.NewBranchID(), dot.NewCommitID(), dot.PoolIDOf(18446744073709551615)
 	for _, k := range []Key{
 		ClusterKey(), DotKey(d), NameKey(fullName(t, "admin", "a-b_C")), BranchKey(d, branchName(t, "master")), BranchIDKey(b), EpochKey(b),
@@ -22,6 +23,7 @@ func TestKeysParseBack(t *testing.T) {
 }
 
 func TestKeysTellTheirParts(t *testing.T) {
+	t.Parallel()
 	d, b, c, p := dot.NewID(), dot.NewBranchID(), dot.NewCommitID(), dot.PoolIDOf(7)
 	name := fullName(t, "admin", "a")
 	for _, tt := range []struct {
@@ -48,6 +50,7 @@ func TestKeysTellTheirParts(t *testing.T) {
 }
 
 func TestKeysOutsideTheSchemaAreRefused(t *testing.T) {
+	t.Parallel()
 	id := dot.NewID().String()
 	for _, s := range []string{
 		"", "/", "cluster/", "cluster/x", "dots", "dots/", "dots/x", "dots/" + id + "/", "dots/" + strings.ToUpper(id),

@@ -40,6 +40,13 @@ func open(t *testing.T) *Store {
 	return openAt(t, Config{Endpoints: []string{shared}, Prefix: "/" + t.Name() + "/"})
 }
 
+// openOwn gives a store on an etcd that nobody else writes to or compacts.
+func openOwn(t *testing.T) *Store {
+	t.Helper()
+	endpoint, _, _ := ownEtcd(t)
+	return openAt(t, Config{Endpoints: []string{endpoint}})
+}
+
 func openAt(t *testing.T, cfg Config) *Store {
 	t.Helper()
 	s, err := Open(within(t, 20*time.Second), cfg)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -80,6 +81,7 @@ type Store struct {
 	client  *clientv3.Client
 	prefix  string
 	where   string
+	hint    string // what else to check when etcd does not answer
 	timeout time.Duration
 	hook    crash.Hook
 }
@@ -94,18 +96,20 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		prefix:  orElse(cfg.Prefix, DefaultPrefix),
 		where:   strings.Join(cfg.Endpoints, ", "),
 		timeout: orElse(cfg.RequestTimeout, defaultRequestTimeout),
+		hint:    " and can be reached",
 		hook:    cfg.Hook,
 	}
 	options := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnectDelay},
 		MinConnectTimeout: minConnectTimeout,
-	})}
+	}), grpc.WithChainUnaryInterceptor(noteFailure)}
 	if cfg.TLS != nil {
 		creds, err := cfg.TLS.credentials()
 		if err != nil {
 			return nil, err
 		}
 		options = append(options, grpc.WithTransportCredentials(creds))
+		s.hint = ", can be reached, and that the certificates on both sides are of the same CA"
 	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            cfg.Endpoints,
@@ -155,7 +159,12 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 func (s *Store) call(ctx context.Context, doing string, request func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	return s.fault(ctx, doing, request(bounded))
+	bounded, failure := withFailure(bounded)
+	err := request(bounded)
+	if errors.Is(err, context.DeadlineExceeded) && failure.last != nil {
+		err = failure.last
+	}
+	return s.fault(ctx, doing, err)
 }
 
 func (s *Store) full(k Key) string { return s.prefix + k.String() }

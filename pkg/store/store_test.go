@@ -15,6 +15,7 @@ import (
 )
 
 func TestConfigIsValidated(t *testing.T) {
+	t.Parallel()
 	tls := &TLS{CAFile: "/ca.crt"}
 	for _, tt := range []struct {
 		name string
@@ -40,6 +41,7 @@ func TestConfigIsValidated(t *testing.T) {
 }
 
 func TestEverythingReadsBackAsWritten(t *testing.T) {
+	t.Parallel()
 	s, ctx := open(t), within(t, 20*time.Second)
 	now := time.Now().UTC().Truncate(time.Second)
 	pool := dot.PoolIDOf(1234567890123456789)
@@ -112,6 +114,7 @@ func TestEverythingReadsBackAsWritten(t *testing.T) {
 }
 
 func TestDamagedValuesAreNamed(t *testing.T) {
+	t.Parallel()
 	s, ctx := open(t), within(t, 10*time.Second)
 	id, other := dot.NewID(), dot.NewID()
 	good := fmt.Sprintf(`{"ID":%q,"FullName":{"Namespace":"admin","Name":"a"},"State":"ready"`, id)
@@ -143,6 +146,7 @@ func TestDamagedValuesAreNamed(t *testing.T) {
 }
 
 func TestForeignKeyIsNamed(t *testing.T) {
+	t.Parallel()
 	s, ctx := open(t), within(t, 10*time.Second)
 	if _, err := s.client.Put(ctx, s.prefix+"dots/../x", "{}"); err != nil {
 		t.Fatal(err)
@@ -154,6 +158,7 @@ func TestForeignKeyIsNamed(t *testing.T) {
 }
 
 func TestListsArePaged(t *testing.T) {
+	t.Parallel()
 	s, ctx := open(t), within(t, 60*time.Second)
 	const many = 2*pageSize + 7
 	txn := s.Txn()
@@ -192,7 +197,8 @@ func TestListsArePaged(t *testing.T) {
 }
 
 func TestScanStartsAgainAfterCompaction(t *testing.T) {
-	s, ctx := open(t), within(t, 20*time.Second)
+	t.Parallel()
+	s, ctx := openOwn(t), within(t, 20*time.Second)
 	commit(t, s.Txn().PutPool(dot.Pool{ID: dot.PoolIDOf(1)}))
 	_, _, old, err := s.pageOf(ctx, All(), s.prefix, 1, 0)
 	if err != nil {
@@ -219,6 +225,7 @@ func compact(t *testing.T, s *Store) {
 }
 
 func TestEtcdAwayIsUnavailableInTime(t *testing.T) {
+	t.Parallel()
 	endpoint, stop, start := ownEtcd(t)
 	s := openAt(t, Config{Endpoints: []string{endpoint}, RequestTimeout: time.Second})
 	id := dot.NewID()
@@ -265,6 +272,7 @@ func TestEtcdAwayIsUnavailableInTime(t *testing.T) {
 }
 
 func TestIdentity(t *testing.T) {
+	t.Parallel()
 	s, ctx := open(t), within(t, 20*time.Second)
 	_, err := s.GetCluster(ctx)
 	wantCode(t, err, dot.CodeNotFound)
@@ -290,6 +298,7 @@ func TestIdentity(t *testing.T) {
 }
 
 func TestEmpty(t *testing.T) {
+	t.Parallel()
 	s, ctx := open(t), within(t, 20*time.Second)
 	if _, err := s.EnsureCluster(ctx); err != nil {
 		t.Fatal(err)
@@ -305,6 +314,7 @@ func TestEmpty(t *testing.T) {
 }
 
 func TestUnusableTLSFilesAreRefusedAtOnce(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	garbage := filepath.Join(dir, "garbage.pem")
 	if err := os.WriteFile(garbage, []byte("no PEM"), 0o600); err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"net"
 	"os"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 
@@ -37,6 +38,9 @@ func (t TLS) config() (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 	if err != nil {
 		return nil, dot.Invalid("the client certificate for etcd cannot be used: %w", err)
+	}
+	if now := time.Now(); now.After(cert.Leaf.NotAfter) {
+		return nil, dot.Precondition("the client certificate for etcd in %s ended on %s: renew it", t.CertFile, cert.Leaf.NotAfter.Format(time.DateOnly))
 	}
 	cfg.Certificates = []tls.Certificate{cert}
 	return cfg, nil

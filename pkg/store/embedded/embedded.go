@@ -9,9 +9,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
+	"go.etcd.io/bbolt"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
 	"k8s.io/klog/v2"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
@@ -43,6 +46,7 @@ type Server struct {
 	etcd     *embed.Etcd
 	endpoint string
 	lock     *os.File
+	closing  atomic.Bool
 }
 
 // Start runs the server and answers when it serves requests.
@@ -68,7 +72,11 @@ func (s *Server) start(ctx context.Context, cfg Config, socket string) error {
 	if timeout == 0 {
 		timeout = defaultStartTimeout
 	}
-	etcd, err := embed.StartEtcd(etcdConfig(ctx, cfg, socket))
+	c := etcdConfig(cfg, socket, logger(ctx, &s.closing))
+	if err := checkDatabase(c.Dir); err != nil {
+		return err
+	}
+	etcd, err := embed.StartEtcd(c)
 	if err != nil {
 		return dot.Errorf(dot.CodeInternal, "start etcd with its data in %s: %w", cfg.Dir, err)
 	}
@@ -93,11 +101,12 @@ func (s *Server) start(ctx context.Context, cfg Config, socket string) error {
 // Endpoint is what store.Config takes.
 func (s *Server) Endpoint() string { return s.endpoint }
 
-// Err gives an error when the server fails while it runs.
+// Err gives an error when the server fails while it runs; Close closes it.
 func (s *Server) Err() <-chan error { return s.etcd.Err() }
 
 // Close stops the server after the requests under way, within seconds.
 func (s *Server) Close() {
+	s.closing.Store(true)
 	if s.etcd != nil {
 		s.etcd.Close()
 	}
@@ -105,7 +114,7 @@ func (s *Server) Close() {
 }
 
 // etcdConfig makes a cluster of one that listens on the socket alone.
-func etcdConfig(ctx context.Context, cfg Config, socket string) *embed.Config {
+func etcdConfig(cfg Config, socket string, log *zap.Logger) *embed.Config {
 	// A cluster of one has nobody to talk to; the address is a name only.
 	peer := url.URL{Scheme: "http", Host: "127.0.0.1:2380"}
 	client := url.URL{Scheme: "unix", Path: socket}
@@ -120,8 +129,22 @@ func etcdConfig(ctx context.Context, cfg Config, socket string) *embed.Config {
 	c.TickMs, c.ElectionMs = 50, 500
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, "1h"
 	c.UnsafeNoFsync = cfg.UnsafeNoFsync
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger(ctx))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	return c
+}
+
+// checkDatabase refuses a damaged database, on which etcd panics. Only its head
+// is read.
+func checkDatabase(dir string) error {
+	path := filepath.Join(dir, "member", "snap", "db")
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return dot.Precondition("the database of etcd in %s cannot be read: %w; move it away and start with --recover to rebuild the registry from the pool", path, err)
+	}
+	return db.Close()
 }
 
 // claim makes the directories, takes the lock of Dir, and removes the socket
