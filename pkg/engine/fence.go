@@ -1,0 +1,45 @@
+package engine
+
+import (
+	"context"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+)
+
+// Fence stops (true) or allows (false) writes to all heads that inherit
+// readonly from Parent.
+func (e *Engine) Fence(ctx context.Context, on bool) error {
+	if err := e.zfs.SetReadonly(ctx, e.parent, on); err != nil {
+		return explain(err, "setting the fence of %s", e.parent)
+	}
+	e.index.change(func(*index) {})
+	klog.FromContext(ctx).Info("set fence", "dataset", e.parent.String(), "readonly", on)
+	return nil
+}
+
+// InheritFence makes a head inherit the fence (another pool could take it over),
+// or not (there is no other copy).
+func (e *Engine) InheritFence(ctx context.Context, branch dot.BranchID, inherit bool) error {
+	b, err := e.here(branch)
+	if err != nil {
+		return err
+	}
+	e.index.change(func(*index) {})
+	if inherit {
+		err = e.zfs.InheritReadonly(ctx, b.dataset)
+	} else {
+		err = e.zfs.SetReadonly(ctx, b.dataset, b.readOnly)
+	}
+	return explain(err, "setting who fences branch %s", branch)
+}
+
+// AdoptReadOnly makes a dataset that nobody knows read-only, and nothing else.
+func (e *Engine) AdoptReadOnly(ctx context.Context, d zfs.Dataset) error {
+	if above, ok := d.Parent(); !ok || above != e.parent {
+		return dot.Invalid("%s does not lie in %s", d, e.parent)
+	}
+	return explain(e.zfs.SetReadonly(ctx, d, true), "adopting %s", d)
+}

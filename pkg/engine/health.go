@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+)
+
+// Health is how the pool is.
+type Health struct {
+	State string // ONLINE, DEGRADED, SUSPENDED …
+	// Writes: a txg reached stable storage within the deadline.
+	Writes bool
+	// Took is how long that took.
+	Took time.Duration
+	// Problem is a sentence for the admin, "" when all is well.
+	Problem                          string
+	SizeBytes, FreeBytes             int64
+	CapacityPercent, FragmentPercent int
+}
+
+// fullPercent: above it ZFS looks long for room and everything slows down.
+const fullPercent = 90
+
+// probe lets one check of the pool run at a time: on a pool without I/O each
+// leaves a process that cannot be killed.
+type probe struct {
+	mu      sync.Mutex
+	running *probing
+}
+
+type probing struct {
+	done   chan struct{}
+	health Health
+	err    error
+}
+
+// Health waits at most deadline (and ctx) for a txg. One check runs at a time;
+// others meanwhile get its answer.
+func (e *Engine) Health(ctx context.Context, deadline time.Duration) (Health, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	e.probe.mu.Lock()
+	p := e.probe.running
+	if p == nil {
+		p = &probing{done: make(chan struct{})}
+		e.probe.running = p
+		go e.check(context.WithoutCancel(ctx), deadline, p)
+	}
+	e.probe.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.health, p.err
+	case <-ctx.Done():
+		return Health{State: zfs.HealthSuspended, Took: deadline,
+			Problem: fmt.Sprintf("pool %s has not written anything within %s: look at zpool status and at the disk that it lies on", e.root.Pool(), deadline)}, nil
+	}
+}
+
+func (e *Engine) check(ctx context.Context, deadline time.Duration, p *probing) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	defer func() {
+		e.probe.mu.Lock()
+		e.probe.running = nil
+		e.probe.mu.Unlock()
+		close(p.done)
+	}()
+	name := e.root.Pool()
+	pool, err := e.zfs.Pool(ctx, name)
+	if err != nil {
+		p.err = explain(err, "looking at pool %s", name)
+		return
+	}
+	p.health = Health{
+		State: pool.Health, SizeBytes: int64(pool.Size), FreeBytes: int64(pool.Free),
+		CapacityPercent: int(pool.Capacity), FragmentPercent: int(pool.Fragmentation),
+	}
+	start := time.Now()
+	err = e.zfs.Sync(ctx, name)
+	p.health.Took = time.Since(start)
+	p.health.Writes = err == nil
+	switch {
+	case errors.Is(err, zfs.ErrSuspended), errors.Is(err, context.DeadlineExceeded), errors.Is(err, zfs.ErrStuck):
+		p.health.State = zfs.HealthSuspended
+		p.health.Problem = fmt.Sprintf("pool %s cannot write: look at zpool status and at the disk that it lies on", name)
+	case err != nil:
+		p.err = explain(err, "writing to pool %s", name)
+	case pool.Health != zfs.HealthOnline:
+		p.health.Problem = fmt.Sprintf("pool %s is %s: look at zpool status", name, pool.Health)
+	case pool.Capacity >= fullPercent:
+		p.health.Problem = fmt.Sprintf("pool %s is %d %% full: delete commits or dots, or raise its size", name, pool.Capacity)
+	}
+}
+
+// Capacity is the room below Parent in bytes: all of it, and what is free.
+func (e *Engine) Capacity(ctx context.Context) (total, free int64, err error) {
+	usage, err := e.zfs.Usage(ctx, e.parent)
+	if err != nil {
+		return 0, 0, explain(err, "measuring %s", e.parent)
+	}
+	return int64(usage.Used + usage.Avail), int64(usage.Avail), nil
+}
+
+// BranchUsage is what a branch takes.
+type BranchUsage struct {
+	UsedBytes       int64 // with its commits
+	ReferencedBytes int64 // its head
+	WrittenBytes    int64 // since its newest commit
+}
+
+// Usage reads the usage of branches: of all, in one process, when none is named.
+func (e *Engine) Usage(ctx context.Context, branches ...dot.BranchID) (map[dot.BranchID]BranchUsage, error) {
+	usage := map[dot.BranchID]BranchUsage{}
+	roots, depth := []zfs.Dataset{e.parent}, 1
+	if len(branches) > 0 {
+		roots, depth = nil, 0
+	}
+	for _, id := range branches {
+		b, err := e.here(id)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, b.dataset)
+	}
+	for _, root := range roots {
+		items, err := e.zfs.List(ctx, root, zfs.ListOptions{
+			Kinds: []zfs.Kind{zfs.KindFilesystem}, Depth: depth,
+			Properties: []zfs.Property{zfs.PropUsed, zfs.PropReferenced, zfs.PropWritten},
+		})
+		if err != nil {
+			return nil, explain(err, "measuring %s", root)
+		}
+		for _, item := range items {
+			id, err := dot.ParseBranchID(item.Dataset.Base())
+			if err != nil {
+				continue
+			}
+			var numbers [3]uint64
+			for i, p := range []zfs.Property{zfs.PropUsed, zfs.PropReferenced, zfs.PropWritten} {
+				if numbers[i], err = item.Values.Uint(p); err != nil {
+					return nil, explain(err, "measuring %s", root)
+				}
+			}
+			usage[id] = BranchUsage{int64(numbers[0]), int64(numbers[1]), int64(numbers[2])}
+		}
+	}
+	return usage, nil
+}

@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+)
+
+// index remembers where branches and commits lie, so that no operation has to
+// list the pool.
+type index struct {
+	mu       sync.Mutex
+	branches map[dot.BranchID]indexedBranch
+	commits  map[commitKey]indexedCommit
+	// last is the inventory that Open read, until something changes.
+	last *Inventory
+}
+
+type indexedBranch struct {
+	dot      dot.ID
+	dataset  zfs.Dataset
+	guid     uint64
+	readOnly bool
+}
+
+// commitKey: two dots that were cloned from one remote can hold the same commit.
+type commitKey struct {
+	branch dot.BranchID
+	commit dot.CommitID
+}
+
+type indexedCommit struct {
+	snapshot zfs.Snapshot
+	guid     uint64
+	txg      uint64
+	deleted  bool
+}
+
+func newIndex(inv Inventory) *index {
+	x := &index{branches: map[dot.BranchID]indexedBranch{}, commits: map[commitKey]indexedCommit{}, last: &inv}
+	for _, b := range inv.Branches {
+		x.branches[b.Branch.ID] = indexedBranch{dot: b.Branch.Dot, dataset: b.Dataset, guid: b.GUID, readOnly: b.Branch.ReadOnly}
+	}
+	for _, c := range inv.Commits {
+		x.commits[commitKey{c.Commit.Branch, c.Commit.ID}] = indexedCommit{snapshot: c.Snapshot, guid: c.Commit.GUID, txg: c.CreateTXG, deleted: c.Deleted}
+	}
+	return x
+}
+
+// takeLast gives the inventory that Open read, once and only if it still holds.
+func (x *index) takeLast() (Inventory, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.last == nil {
+		return Inventory{}, false
+	}
+	inv := *x.last
+	x.last = nil
+	return inv, true
+}
+
+func (x *index) branch(id dot.BranchID) (indexedBranch, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b, ok := x.branches[id]
+	return b, ok
+}
+
+// find answers CodeNotFound for a commit that is not here, or that has another
+// GUID than the reference tells.
+func (x *index) find(ref CommitRef) (indexedCommit, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c, ok := x.commits[commitKey{ref.Branch, ref.Commit}]
+	if !ok {
+		return indexedCommit{}, dot.NotFound("commit %s of branch %s is not on this pool", ref.Commit, ref.Branch)
+	}
+	if ref.GUID != 0 && ref.GUID != c.guid {
+		return indexedCommit{}, dot.NotFound("commit %s of branch %s is not on this pool: the snapshot of that name has GUID %d, not %d", ref.Commit, ref.Branch, c.guid, ref.GUID)
+	}
+	return c, nil
+}
+
+// change runs f with the index held.
+func (x *index) change(f func(x *index)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.last = nil
+	f(x)
+}
+
+// commitsOf lists the commits that were made on a branch, wherever they lie.
+func (x *index) commitsOf(id dot.BranchID) map[commitKey]indexedCommit {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	commits := map[commitKey]indexedCommit{}
+	for key, c := range x.commits {
+		if key.branch == id {
+			commits[key] = c
+		}
+	}
+	return commits
+}
+
+// moved records that a promote put snapshots under another dataset.
+func (x *index) moved(from, to zfs.Dataset, upTo uint64) error {
+	var failed error
+	x.change(func(x *index) {
+		for key, c := range x.commits {
+			if c.snapshot.Dataset() != from || c.txg > upTo {
+				continue
+			}
+			snapshot, err := to.Snapshot(c.snapshot.Name())
+			if err != nil {
+				failed = err
+				continue
+			}
+			c.snapshot = snapshot
+			x.commits[key] = c
+		}
+	})
+	return failed
+}
+
+// forget drops what was destroyed.
+func (x *index) forget(snapshots ...zfs.Snapshot) {
+	gone := make(map[zfs.Snapshot]bool, len(snapshots))
+	for _, s := range snapshots {
+		gone[s] = true
+	}
+	x.change(func(x *index) {
+		for key, c := range x.commits {
+			if gone[c.snapshot] {
+				delete(x.commits, key)
+			}
+		}
+	})
+}
+
+// HasBranch tells whether the branch's dataset is here. It starts no process.
+func (e *Engine) HasBranch(id dot.BranchID) bool {
+	_, ok := e.index.branch(id)
+	return ok
+}
+
+// FindCommit tells where a commit is; CodeNotFound. It starts no process.
+func (e *Engine) FindCommit(ref CommitRef) (Stored, error) {
+	c, err := e.index.find(ref)
+	if err != nil {
+		return Stored{}, err
+	}
+	return Stored{GUID: c.guid, CreateTXG: c.txg}, nil
+}
+
+// here finds a branch that an operation needs.
+func (e *Engine) here(id dot.BranchID) (indexedBranch, error) {
+	b, ok := e.index.branch(id)
+	if !ok {
+		return indexedBranch{}, dot.NotFound("branch %s is not on this pool", id)
+	}
+	return b, nil
+}
