@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // WriteDir writes each Secret as a directory of files below dir, which must be
@@ -33,8 +34,8 @@ func (s Secrets) WriteDir(dir string) error {
 			}
 		}
 	}
-	// rename(2) replaces an empty directory and nothing else.
-	if err := os.Rename(draft, dir); err != nil {
+	// rename(2) replaces an empty directory and no other; os.Rename would not.
+	if err := syscall.Rename(draft, filepath.Clean(dir)); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("%s is not empty: name a new directory, or remove what is there", dir)
 		}
