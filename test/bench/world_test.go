@@ -162,8 +162,8 @@ func (w *world) startServer() time.Duration {
 
 func (w *world) startNode() {
 	socket := w.path("kubelet/csi.sock")
-	w.process("node", "node", "--node-name="+nodeName, "--csi-endpoint="+socket,
-		"--registration-dir="+w.path("kubelet/plugins_registry"), "--run-dir="+w.path("run"), "--health-listen=127.0.0.1:9809")
+	w.process("node", "node", "--node-name="+nodeName, "--endpoint=unix://"+socket,
+		"--run-dir="+w.path("run"), "--health-listen=127.0.0.1:9809")
 	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		w.t.Fatal(err)
