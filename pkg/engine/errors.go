@@ -21,7 +21,6 @@ var codes = []struct {
 	{zfs.ErrNoSpace, dot.CodeExhausted},
 	{zfs.ErrQuota, dot.CodeExhausted},
 	{zfs.ErrBusy, dot.CodeAborted},
-	{zfs.ErrHeld, dot.CodeAborted},
 	{zfs.ErrSuspended, dot.CodeUnavailable},
 	{zfs.ErrModuleMissing, dot.CodeUnavailable},
 	{zfs.ErrVersionMismatch, dot.CodeUnavailable},
@@ -38,8 +37,10 @@ var codes = []struct {
 	{context.Canceled, dot.CodeDeadline},
 }
 
-// explain says what was tried and gives a failure of ZFS its code. A *dot.Error
-// keeps its own.
+// Explain says what was tried and gives a failure of ZFS its code. A *dot.Error
+// keeps its own. nil stays nil.
+func Explain(err error, format string, args ...any) error { return explain(err, format, args...) }
+
 func explain(err error, format string, args ...any) error {
 	if err == nil {
 		return nil

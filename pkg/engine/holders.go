@@ -36,11 +36,23 @@ func (e *Engine) Holders(ctx context.Context, branch dot.BranchID) ([]Holder, er
 	return holders(b.dataset), nil
 }
 
+// PoolHolders finds who mounts anything of a pool.
+func PoolHolders(pool zfs.PoolName) []Holder {
+	return holdersOf(func(m mount.MountInfo) bool {
+		name, _, _ := strings.Cut(m.Source, "/")
+		return m.FsType == "zfs" && name == pool.String()
+	})
+}
+
 func holders(dataset zfs.Dataset) []Holder {
+	return holdersOf(func(m mount.MountInfo) bool { return isOf(m, dataset) })
+}
+
+func holdersOf(is func(mount.MountInfo) bool) []Holder {
 	var found []Holder
 	eachNamespace(func(pid int, mounts []mount.MountInfo) {
 		for _, m := range mounts {
-			if isOf(m, dataset) {
+			if is(m) {
 				found = append(found, Holder{PID: pid, Command: commandOf(pid), Path: m.MountPoint})
 				return
 			}

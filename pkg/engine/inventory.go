@@ -110,7 +110,7 @@ func readListing(items []zfs.Item, root, parent zfs.Dataset) listing {
 		case item.Kind == zfs.KindSnapshot:
 		case item.Dataset == root:
 			l.Pool = dot.PoolIDOf(uint64(item.GUID))
-			l.Cluster, _ = item.Values.Local(propCluster)
+			l.Cluster, _ = item.Values.Local(ClusterProperty)
 		case item.Dataset == parent:
 			readonly, set := item.Values.Local(zfs.PropReadonly)
 			_, legacy := item.Values.Local(zfs.PropMountpoint)

@@ -17,8 +17,8 @@ import (
 const (
 	prefix = "io.dotmesh:"
 
-	// On the root.
-	propCluster zfs.Property = prefix + "cluster"
+	// ClusterProperty, on the root, says which cluster it belongs to.
+	ClusterProperty zfs.Property = prefix + "cluster"
 
 	// On branches, of the dot.
 	propDot        zfs.Property = prefix + "dot" // on commits too

@@ -97,11 +97,11 @@ func (f listing) check(root zfs.Dataset, cluster string) error {
 
 // ClusterOf reads which cluster a root belongs to, "" for none.
 func ClusterOf(ctx context.Context, client *zfs.Client, root zfs.Dataset) (string, error) {
-	values, err := client.Get(ctx, root, propCluster)
+	values, err := client.Get(ctx, root, ClusterProperty)
 	if err != nil {
 		return "", explain(err, "reading whose %s is", root)
 	}
-	cluster, _ := values.Local(propCluster)
+	cluster, _ := values.Local(ClusterProperty)
 	return cluster, nil
 }
 
@@ -122,7 +122,7 @@ func (e *Engine) SetUpRoot(ctx context.Context) error {
 		return err
 	}
 	if found.Cluster == "" {
-		if err := e.zfs.SetProperties(ctx, e.root, zfs.Props{propCluster: e.cluster}); err != nil {
+		if err := e.zfs.SetProperties(ctx, e.root, zfs.Props{ClusterProperty: e.cluster}); err != nil {
 			return explain(err, "writing the cluster on %s", e.root)
 		}
 	}
