@@ -170,6 +170,29 @@ func TestShareUnshareInit(t *testing.T) {
 	}
 }
 
+func TestDelete(t *testing.T) {
+	f := startFake(t)
+	u := newUserOf(t, f)
+	for _, answer := range []string{"", "n\n", "what\n"} {
+		u.stdin = answer
+		code, _, errOut := u.dm("dot", "delete", "shop")
+		if code != ExitState || !strings.Contains(errOut, "admin/shop") || !strings.Contains(errOut, "--force") {
+			t.Errorf("answer %q: exit code %d: %s", answer, code, errOut)
+		}
+	}
+	if asked := f.requests(); len(asked) > 0 {
+		t.Errorf("without a yes the server was asked: %v", asked)
+	}
+	u.stdin = "y\n"
+	u.must("dot", "delete", "shop")
+	u.stdin = ""
+	u.must("dot", "delete", "shop", "-f")
+	want := &dotmeshv1.DeleteDotRequest{Dot: "admin/shop"}
+	if asked := f.requests(); len(asked) != 2 || !proto.Equal(asked[0], want) || !proto.Equal(asked[1], want) {
+		t.Errorf("asked %v, want twice %v", asked, want)
+	}
+}
+
 // What cannot be right is refused before the server is asked.
 func TestUsageErrors(t *testing.T) {
 	f := startFake(t)

@@ -5,10 +5,10 @@ import "github.com/spf13/cobra"
 func newDotCommand(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dot",
-		Short: "Say who may use a dot",
+		Short: "Say who may use a dot, or delete one",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newDotShareCommand(s), newDotUnshareCommand(s))
+	cmd.AddCommand(newDotShareCommand(s), newDotUnshareCommand(s), newDotDeleteCommand(s))
 	return cmd
 }

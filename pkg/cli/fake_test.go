@@ -50,6 +50,12 @@ type fakeServer struct {
 
 func startFake(t *testing.T) *fakeServer {
 	t.Helper()
+	return startFakeWith(t)
+}
+
+// startFakeWith uses certificates of the test instead of httptest's.
+func startFakeWith(t *testing.T, certificates ...tls.Certificate) *fakeServer {
+	t.Helper()
 	f := &fakeServer{}
 	mux := http.NewServeMux()
 	mux.Handle(dotmeshv1connect.NewDotServiceHandler(f))
@@ -62,7 +68,7 @@ func startFake(t *testing.T) *fakeServer {
 		mux.ServeHTTP(w, r)
 	}))
 	f.EnableHTTP2 = true
-	f.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
+	f.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: certificates}
 	f.Config.ErrorLog = log.New(io.Discard, "", 0)
 	f.StartTLS()
 	t.Cleanup(f.Close)
@@ -136,6 +142,13 @@ func (f *fakeServer) CreateDot(_ context.Context, r *connect.Request[dotmeshv1.C
 		return nil, err
 	}
 	return connect.NewResponse(&dotmeshv1.CreateDotResponse{Dot: f.dots[0]}), nil
+}
+
+func (f *fakeServer) DeleteDot(_ context.Context, r *connect.Request[dotmeshv1.DeleteDotRequest]) (*connect.Response[dotmeshv1.DeleteDotResponse], error) {
+	if err := f.take(r.Msg); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&dotmeshv1.DeleteDotResponse{}), nil
 }
 
 func (f *fakeServer) ShareDot(_ context.Context, r *connect.Request[dotmeshv1.ShareDotRequest]) (*connect.Response[dotmeshv1.ShareDotResponse], error) {

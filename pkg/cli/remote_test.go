@@ -1,12 +1,18 @@
 package cli
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/client"
 )
@@ -117,6 +123,31 @@ func TestCertificateOfAnotherCAIsRefused(t *testing.T) {
 		t.Errorf("exit code %d, want %d", code, ExitRefused)
 	}
 	contains(t, "the error", errOut, "not believed", "nothing was sent")
+}
+
+func TestExpiredCertificateIsRefused(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := startFakeWith(t, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+	for _, trust := range [][]string{{"--ca", f.caFile(t)}, {"--fingerprint", f.fingerprint()}} {
+		code, _, errOut := newUser(t).dm(append([]string{"remote", "add", "x", f.address()}, trust...)...)
+		if code != ExitRefused && code != ExitUnavailable || !strings.Contains(errOut, "expired") && !strings.Contains(errOut, "valid only") {
+			t.Errorf("%s: exit code %d: %s", trust[0], code, errOut)
+		}
+	}
+	if len(f.asked) > 0 {
+		t.Errorf("a server with an expired certificate was called: %v", f.asked)
+	}
 }
 
 func TestRemoteAddTakesTheKeyFromWhereItIs(t *testing.T) {

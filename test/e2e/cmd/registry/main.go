@@ -1,0 +1,63 @@
+// Command registry prints the keys below a prefix that an etcd holds, one a
+// line. The tests use it to see what is left.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+func main() {
+	endpoint := flag.String("endpoint", "", "host:port of etcd")
+	name := flag.String("name", "", "name in etcd's certificate")
+	ca := flag.String("ca", "", "PEM file of the CA")
+	cert := flag.String("cert", "", "PEM file of the client's certificate")
+	key := flag.String("key", "", "PEM file of its key")
+	prefix := flag.String("prefix", "/dotmesh/", "prefix of the keys to print")
+	flag.Parse()
+	if err := list(*endpoint, *name, *ca, *cert, *key, *prefix); err != nil {
+		fmt.Fprintln(os.Stderr, "registry:", err)
+		os.Exit(1)
+	}
+}
+
+func list(endpoint, name, ca, cert, key, prefix string) error {
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s holds no certificate", ca)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{"https://" + endpoint},
+		Context:   ctx,
+		TLS:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}, ServerName: name},
+	})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	answer, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	for _, kv := range answer.Kvs {
+		fmt.Println(string(kv.Key))
+	}
+	return nil
+}

@@ -1,0 +1,18 @@
+// Package e2e shows on a real cluster what dotmesh promises: real kubelet, real
+// CSI sidecars, real ZFS, our own manifests and images. Its tests have the build
+// tag e2e, need root and the lab's programs (package lab), and share one boot of
+// a cluster with one node:
+//
+//	go test -tags e2e -count=1 -timeout 24m -v ./test/e2e
+//
+// One file holds one scene. A scene has Kubernetes namespaces of its own and
+// removes what it made; the last scene checks that nothing of any is left. On
+// failure the state of the cluster is written below E2E_LOGS.
+//
+// Variables:
+//
+//	E2E_LOGS     directory for logs of failures; default bin/e2e in the repository
+//	E2E_CLUSTER  use the lab's cluster of this name: started, and installed on, if
+//	             it is not there, and left running. For working on a scene; images
+//	             built anew are loaded and our pods started again.
+package e2e

@@ -1,0 +1,39 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+)
+
+// Scene 7: a dot belongs to the Kubernetes namespace of the claim that made it.
+func TestScene7Namespaces(t *testing.T) {
+	owner, other := newKube(t, "e2e-owner"), newKube(t, "e2e-other")
+	owner.apply(claim{name: "mine", dot: "private", class: "e2e-immediate"})
+	owner.waitBound("mine")
+
+	other.apply(claim{name: "theirs", dot: "private", subdot: "sneak", class: "e2e-immediate"})
+	other.waitEvent(volumeLimit, "pvc/theirs", "ProvisioningFailed", "admin/private", "e2e-owner", "dm dot share admin/private e2e-other")
+	if got := len(showDot(t, "private").Volumes); got != 1 {
+		t.Errorf("the dot has %d volumes after a refusal, want 1", got)
+	}
+	// A dot that dm made belongs to nobody until it is shared.
+	t.Cleanup(func() { deleteDot(t, "team") })
+	dm(t, "init", "team")
+	other.apply(claim{name: "team", dot: "team", class: "e2e-immediate"})
+	other.waitEvent(volumeLimit, "pvc/team", "dm dot share admin/team e2e-other")
+
+	// The commands that the events tell are the ones that help.
+	dm(t, "dot", "share", "admin/private", "e2e-other")
+	dm(t, "dot", "share", "admin/team", "e2e-other")
+	other.waitBound("theirs", "team")
+	if got := datasetsOf(t, "private"); len(got) != 1 {
+		t.Errorf("the shared dot has the datasets %v, want one", got)
+	}
+	// A claim that names no dot never gets another's, though the name is taken.
+	other.apply(claim{name: "private", class: "e2e-immediate"})
+	other.waitBound("private")
+	if got := len(showDot(t, "private").Volumes); got != 2 {
+		t.Errorf("the dot has %d volumes, want 2: a claim of the same name joined it unasked", got)
+	}
+}
