@@ -3,6 +3,7 @@ package zfs
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -16,7 +17,6 @@ var (
 	ErrQuota            = errors.New("quota exceeded")
 	ErrHasClones        = errors.New("has dependent clones")
 	ErrHasChildren      = errors.New("has children or snapshots")
-	ErrHeld             = errors.New("is held")
 	ErrPermission       = errors.New("permission denied")
 	ErrReadOnly         = errors.New("pool or dataset is read-only")
 	ErrSuspended        = errors.New("pool I/O is suspended")
@@ -48,8 +48,8 @@ type CommandError struct {
 	Stderr   string // at most 64 KiB
 	// Kind is one of this package's errors, or nil for an unknown failure.
 	Kind error
-	// Dependents are the full names that ZFS listed: clones, children,
-	// snapshots, snapshot names that collide.
+	// Dependents are what ZFS listed: full names of clones, children and
+	// snapshots, or the bare names of snapshots that collide in a promote.
 	Dependents []string
 	// Cause is why the process did not run or was killed: the context's error,
 	// an exec error, or nil.
@@ -140,6 +140,7 @@ var kinds = []struct {
 	{"invalid backup stream", ErrStreamInvalid},
 	{"stream has unsupported feature", ErrUnsupported},
 	{"stream cannot be received", ErrStreamInvalid},
+	{"checksum mismatch", ErrStreamInvalid},
 	{"does not have any resumable receive state", ErrNoResumeToken},
 	{"resume token is corrupt", ErrNoResumeToken},
 	{"incompatible pool state", ErrUnsupported},
@@ -147,7 +148,7 @@ var kinds = []struct {
 
 	{"has dependent clones", ErrHasClones},
 	{"has children", ErrHasChildren},
-	{"it's being held", ErrHeld},
+	{"it's being held", ErrBusy},
 	{"not a cloned filesystem", ErrNotClone},
 	{"name collision", ErrExists},
 	{"conflicting snapshot", ErrExists},
@@ -168,17 +169,19 @@ var kinds = []struct {
 	{"one or more devices is currently unavailable", ErrPoolDamaged},
 	{"I/O error", ErrPoolDamaged},
 	{"integrity check failed", ErrPoolDamaged},
-	{"corrupt", ErrPoolDamaged},
+	{" corrupted", ErrPoolDamaged},
+	{"is corrupt", ErrPoolDamaged},
 
-	{"read-only", ErrReadOnly},
-	{"Read-only", ErrReadOnly},
+	{"is read-only", ErrReadOnly},
+	{"is read only", ErrReadOnly},
+	{"Read-only file system", ErrReadOnly},
 	{"quota exceeded", ErrQuota},
 	{"out of space", ErrNoSpace},
 	{"No space left on device", ErrNoSpace},
 	{"size is greater than available space", ErrNoSpace},
 	{"is busy", ErrBusy},
 	{"resource busy", ErrBusy},
-	{"in use", ErrBusy},
+	{"currently in use", ErrBusy},
 	{"already exists", ErrExists},
 	{"already in use", ErrExists},
 	{"bookmark exists", ErrExists},
@@ -187,10 +190,12 @@ var kinds = []struct {
 	{"does not exist", ErrNotFound},
 	{"could not find any snapshots", ErrNotFound},
 	{"no such tag", ErrNotFound},
+	{"(no such dataset", ErrNotFound},
 	{"no such device in pool", ErrNotFound},
 	{"No such file or directory", ErrNotFound},
 	{"not found", ErrNotFound},
-	{"is too long", ErrTooLarge},
+	{"Channel program timed out", ErrTooLarge},
+	{"Memory limit exhausted", ErrTooLarge},
 	{"invalid character", ErrInvalidName},
 	{"name is too long", ErrInvalidName},
 	{"empty component", ErrInvalidName},
@@ -200,18 +205,29 @@ var kinds = []struct {
 	{"bad property", ErrInvalidValue},
 	{"bad numeric value", ErrInvalidValue},
 	{"property value", ErrInvalidValue},
-	{"unsupported", ErrUnsupported},
+	{"'' is readonly", ErrInvalidValue},
+	{"less than the minimum size", ErrInvalidValue},
+	{"size is less than current used", ErrQuota},
+	{"unsupported version", ErrUnsupported},
+	{"unsupported feature", ErrUnsupported},
 	{"not supported", ErrUnsupported},
 	{"must be upgraded", ErrUnsupported},
 	{"invalid option", ErrUnsupported},
 	{"unrecognized command", ErrUnsupported},
 }
 
+// quoted are the names in a message: they must not be taken for its words.
+var quoted = regexp.MustCompile(`'[^'\n]*'`)
+
+// conflicting is how promote names a snapshot that both sides have.
+var conflicting = regexp.MustCompile(`conflicting snapshot '[^'\s]*'`)
+
 // classify reads standard error. It is a pure function, fuzzed and tested on
 // captured output.
 func classify(stderr string) (kind error, dependents []string) {
+	words := quoted.ReplaceAllString(stderr, "''")
 	for _, k := range kinds {
-		if strings.Contains(stderr, k.text) {
+		if strings.Contains(words, k.text) {
 			kind = k.kind
 			break
 		}
@@ -220,7 +236,10 @@ func classify(stderr string) (kind error, dependents []string) {
 	case ErrHasClones, ErrHasChildren:
 		dependents = listed(stderr, "following datasets:")
 	case ErrExists:
-		dependents = listed(stderr, "snapshot name")
+		dependents = conflicting.FindAllString(stderr, -1)
+		for i, match := range dependents {
+			dependents[i] = strings.Trim(strings.TrimPrefix(match, "conflicting snapshot "), "'")
+		}
 	}
 	return kind, dependents
 }

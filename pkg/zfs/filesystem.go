@@ -45,7 +45,7 @@ func (c *Client) Destroy(ctx context.Context, d Dataset) error {
 
 // DestroySnapshots destroys snapshots of one filesystem in one process, all or
 // none. Those that are gone already are not an error as long as one is left;
-// when all are gone: ErrNotFound. ErrHasClones, ErrHeld, ErrBusy.
+// when all are gone: ErrNotFound. ErrHasClones, ErrBusy (also when held).
 func (c *Client) DestroySnapshots(ctx context.Context, snaps ...Snapshot) error {
 	if len(snaps) == 0 {
 		return nil

@@ -148,7 +148,7 @@ func (v Values) Uint(p Property) (uint64, error) {
 	value, ok := v[p]
 	switch {
 	case !ok:
-		return 0, fmt.Errorf("property %s was not read", p)
+		return 0, fmt.Errorf("property %s was not read: %w", p, ErrUnexpectedOutput)
 	case value.Value == "-" || value.Value == "none":
 		return 0, nil
 	}

@@ -1,0 +1,127 @@
+package zfs
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestParseDataset(t *testing.T) {
+	long := "p/" + strings.Repeat("x", 253)
+	for _, good := range []string{"pool", "pool/a", "pool/a/b-c_d.e:f", "p0", "pool/0a", long} {
+		d, err := ParseDataset(good)
+		if err != nil || d.String() != good {
+			t.Errorf("ParseDataset(%q) = %q, %v", good, d, err)
+		}
+	}
+	for _, bad := range []string{
+		"", "/", "pool/", "/pool", "pool//a", "pool/.", "pool/..", "pool/../x", "..", "-pool", "pool/-a",
+		"pool/a@b", "pool/a#b", "pool a", "pool/a b", "pool/%recv", "pool/a\n", "pool/a\x00", "pool/ä", "1pool",
+		"mirror", "mirror-x", "raidz1", "draid2", "spare", "log", "c0t0d0", "pool/a,b", "pool/a'b", "pool/$(x)", long + "x",
+	} {
+		if d, err := ParseDataset(bad); !errors.Is(err, ErrInvalidName) {
+			t.Errorf("ParseDataset(%q) = %q, %v; want ErrInvalidName", bad, d, err)
+		}
+	}
+}
+
+func TestDatasetParts(t *testing.T) {
+	d, err := ParseDataset("pool/a/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, ok := d.Parent()
+	if !ok || parent.String() != "pool/a" || d.Base() != "b" || d.Pool().String() != "pool" {
+		t.Errorf("parts of %s: %s %s %s", d, parent, d.Base(), d.Pool())
+	}
+	if _, ok := d.Pool().Root().Parent(); ok {
+		t.Error("a pool's root has a parent")
+	}
+	child, err := d.Child("c")
+	if err != nil || child.String() != "pool/a/b/c" {
+		t.Errorf("Child = %s, %v", child, err)
+	}
+	if !d.Contains(child) || !d.Contains(d) || child.Contains(d) || parent.Contains(Dataset{"pool/ab"}) {
+		t.Error("Contains is wrong")
+	}
+	for _, bad := range []string{"", "x/y", "..", "-r", "a@b", " "} {
+		if _, err := d.Child(bad); !errors.Is(err, ErrInvalidName) {
+			t.Errorf("Child(%q): %v", bad, err)
+		}
+	}
+	if _, err := (Dataset{}).Child("x"); !errors.Is(err, ErrInvalidName) {
+		t.Errorf("child of nothing: %v", err)
+	}
+}
+
+func TestSnapshotNames(t *testing.T) {
+	s, err := ParseSnapshot("pool/a@b")
+	if err != nil || s.String() != "pool/a@b" || s.Dataset().String() != "pool/a" || s.Name() != "b" {
+		t.Errorf("ParseSnapshot = %v, %v", s, err)
+	}
+	d := Dataset{"pool/" + strings.Repeat("x", 200)}
+	if _, err := d.Snapshot(strings.Repeat("y", 49)); err != nil {
+		t.Errorf("255 bytes: %v", err)
+	}
+	if _, err := d.Snapshot(strings.Repeat("y", 50)); !errors.Is(err, ErrInvalidName) {
+		t.Errorf("256 bytes: %v", err)
+	}
+	for _, bad := range []string{"pool", "pool@", "@x", "pool@a@b", "pool@a/b", "pool@-x", "pool@a b", "pool@a%b", "pool#a"} {
+		if _, err := ParseSnapshot(bad); !errors.Is(err, ErrInvalidName) {
+			t.Errorf("ParseSnapshot(%q): %v", bad, err)
+		}
+	}
+	b, err := ParseBookmark("pool/a#b")
+	if err != nil || b.String() != "pool/a#b" {
+		t.Errorf("ParseBookmark = %v, %v", b, err)
+	}
+	if (Snapshot{}).String() != "" || !(Snapshot{}).IsZero() || (Bookmark{}).String() != "" {
+		t.Error("zero values have names")
+	}
+}
+
+func TestPropsCheck(t *testing.T) {
+	for _, test := range []struct {
+		props Props
+		want  error
+	}{
+		{Props{"io.dotmesh:x": "y", "compression": "lz4", "projectquota@7": "1"}, nil},
+		{Props{"io.dotmesh:x": strings.Repeat("v", MaxValue)}, nil},
+		{Props{"io.dotmesh:x": strings.Repeat("v", MaxValue+1)}, ErrInvalidValue},
+		{Props{"io.dotmesh:x": "a\tb"}, ErrInvalidValue},
+		{Props{"io.dotmesh:x": "a\nb"}, ErrInvalidValue},
+		{Props{"io.dotmesh:x": "a\x00"}, ErrInvalidValue},
+		{Props{"io.dotmesh:x": "ünïcode ✓"}, nil},
+		{Props{"": "x"}, ErrInvalidName},
+		{Props{"-o": "x"}, ErrInvalidName},
+		{Props{"a=b": "x"}, ErrInvalidName},
+		{Props{"a b": "x"}, ErrInvalidName},
+		{Props{"A:b": "x"}, ErrInvalidName},
+		{Props{"a,b": "x"}, ErrInvalidName},
+	} {
+		if got := test.props.Check(); !errors.Is(got, test.want) {
+			t.Errorf("%.60v: %v, want %v", test.props, got, test.want)
+		}
+	}
+}
+
+func FuzzNames(f *testing.F) {
+	for _, seed := range []string{"pool", "pool/a", "pool/a@b", "pool/a#b", "-x", "pool/../x", "pool/a b@c"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		hostile := func(name string) bool {
+			return name == "" || len(name) > maxName || name[0] == '-' || strings.Contains(name, "..") && strings.Contains(name, "/../") ||
+				strings.ContainsAny(name, " \t\n\x00%,$'\"\\;|&") || strings.Contains(name, "//") || strings.Contains(name, "/-")
+		}
+		if d, err := ParseDataset(s); err == nil && (d.String() != s || hostile(s) || strings.ContainsAny(s, "@#")) {
+			t.Errorf("dataset %q", s)
+		}
+		if snap, err := ParseSnapshot(s); err == nil && (snap.String() != s || hostile(s) || strings.Count(s, "@") != 1) {
+			t.Errorf("snapshot %q", s)
+		}
+		if b, err := ParseBookmark(s); err == nil && (b.String() != s || hostile(s) || strings.Count(s, "#") != 1) {
+			t.Errorf("bookmark %q", s)
+		}
+	})
+}
