@@ -129,12 +129,6 @@ func (k kube) get(object, jsonpath string) string {
 	return k.kubectl("get", object, "-o", "jsonpath="+jsonpath)
 }
 
-// volumeHandle is what the driver calls the volume of a claim.
-func (k kube) volumeHandle(claim string) string {
-	k.t.Helper()
-	return k.kubectl("get", "pv", k.get("pvc/"+claim, "{.spec.volumeName}"), "-o", "jsonpath={.spec.csi.volumeHandle}")
-}
-
 // tryExec runs a shell command in a pod and gives what it wrote to both streams.
 func (k kube) tryExec(pod, script string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)

@@ -114,7 +114,7 @@ func badAPIInput(t *testing.T) {
 			t.Errorf("dm %v: exit code %d, want 3: %s", args, code, errOut)
 		}
 	}
-	expiredCertificate(t, ctx, shell)
+	expiredCertificate(ctx, t, shell)
 	dm(t, "version")
 	if after := restartsOfServer(t); after != restarts {
 		t.Errorf("the server was started again: %s, before %s", after, restarts)
@@ -123,7 +123,7 @@ func badAPIInput(t *testing.T) {
 
 // expiredCertificate calls etcd and the API with a client certificate of the
 // right CA that is no longer valid.
-func expiredCertificate(t *testing.T, ctx context.Context, shell func(string) string) {
+func expiredCertificate(ctx context.Context, t *testing.T, shell func(string) string) {
 	t.Helper()
 	caDir, dir := filepath.Join(suite.work, "ca"), filepath.Join(suite.work, "expired")
 	for _, file := range []string{"ca.crt", "ca.key"} {

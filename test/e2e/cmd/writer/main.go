@@ -93,7 +93,7 @@ func kind(f *os.File) int64 {
 	if err := syscall.Fstatfs(int(f.Fd()), &s); err != nil {
 		return 0
 	}
-	return int64(s.Type)
+	return s.Type
 }
 
 func add(f *os.File, at int64, number uint64) error {
