@@ -12,8 +12,13 @@ import (
 // Scene 2: VolumeSnapshots are commits with metadata; restores, clones and
 // commits of dm hold exactly what was there at their moment.
 func TestScene2Commits(t *testing.T) {
+	const content, volume = "e2e-by-hand", "e2e-static"
+	t.Cleanup(func() {
+		removeGlobal(t, "volumesnapshotcontent/"+content)
+		removeGlobal(t, "pv/"+volume)
+		deleteDot(t, "journal") // dm made a commit of it, so it stays
+	})
 	k := newKube(t, "e2e-commits")
-	t.Cleanup(func() { deleteDot(t, "journal") }) // dm made a commit of it, so it stays
 	k.apply(
 		claim{name: "journal", dot: "journal", subdot: "data", size: "256Mi"},
 		pod{name: "writer", claims: []string{"journal"}},
@@ -33,12 +38,8 @@ func TestScene2Commits(t *testing.T) {
 	}
 
 	versions = append(versions, writeVersion(k, 3))
-	content := "e2e-by-hand"
 	k.applyYAML(handWrittenContent(content, commits[1].Handle, k.ns, "second"))
-	t.Cleanup(func() { removeGlobal(t, "volumesnapshotcontent/"+content) })
-	volume := "e2e-static"
 	k.applyYAML(handWrittenVolume(volume, "admin/journal@master.data"))
-	t.Cleanup(func() { removeGlobal(t, "pv/"+volume) })
 	k.apply(
 		snapshot{name: "second", content: content},
 		claim{name: "restored", fromSnapshot: "first", size: "256Mi"},

@@ -16,10 +16,10 @@ const serverSelector = "app.kubernetes.io/component=server"
 // who writes does not notice. New requests fail clearly while etcd is away, and
 // work after.
 func TestScene5Outages(t *testing.T) {
+	t.Cleanup(func() { deleteDot(t, "outages") }) // dm commits to it, so it stays
 	k := newKube(t, "e2e-outages")
 	k.apply(claim{name: "data", dot: "outages"}, writerPod{name: "writer", claim: "data"})
 	k.waitReady("writer")
-	t.Cleanup(func() { deleteDot(t, "outages") }) // dm commits to it
 	f := follow(t, k, "writer")
 	waitAcks(t, f, 5)
 

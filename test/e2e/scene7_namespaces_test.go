@@ -8,6 +8,7 @@ import (
 
 // Scene 7: a dot belongs to the Kubernetes namespace of the claim that made it.
 func TestScene7Namespaces(t *testing.T) {
+	t.Cleanup(func() { deleteDot(t, "team") })
 	owner, other := newKube(t, "e2e-owner"), newKube(t, "e2e-other")
 	owner.apply(claim{name: "mine", dot: "private", class: "e2e-immediate"})
 	owner.waitBound("mine")
@@ -18,7 +19,6 @@ func TestScene7Namespaces(t *testing.T) {
 		t.Errorf("the dot has %d volumes after a refusal, want 1", got)
 	}
 	// A dot that dm made belongs to nobody until it is shared.
-	t.Cleanup(func() { deleteDot(t, "team") })
 	dm(t, "init", "team")
 	other.apply(claim{name: "team", dot: "team", class: "e2e-immediate"})
 	other.waitEvent(volumeLimit, "pvc/team", "dm dot share admin/team e2e-other")

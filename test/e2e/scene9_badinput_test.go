@@ -15,10 +15,10 @@ import (
 
 // Scene 9: bad input gets a clear error and leaves no trace.
 func TestScene9BadInput(t *testing.T) {
+	t.Cleanup(func() { removeGlobal(t, "storageclass/e2e-unknown") })
 	k := newKube(t, "e2e-badinput")
 	before, keys := onPool(t), registryKeys(t)
 	k.applyYAML(strings.Replace(strings.Replace(immediateClass, "e2e-immediate", "e2e-unknown", 1), "dotmeshNamespace: admin", "colour: blue", 1))
-	t.Cleanup(func() { removeGlobal(t, "storageclass/e2e-unknown") })
 
 	bad := []struct {
 		claim
