@@ -2,11 +2,40 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1/dotmeshv1connect"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store/embedded"
 )
 
 // Server serves one pool.
 type Server struct {
-	cfg Config
+	cfg      Config
+	etcd     *embedded.Server
+	work     *worker
+	metrics  *metrics
+	registry *prometheus.Registry
+
+	plane atomic.Pointer[plane]
+	users atomic.Pointer[store.Store]
+
+	mu      sync.Mutex
+	waiting error // why there is no plane yet
 }
 
 // New checks the configuration; nothing is opened or changed before Run.
@@ -14,8 +43,232 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg}, nil
+	s := &Server{cfg: cfg, work: newWorker(), registry: prometheus.NewRegistry()}
+	s.waitFor(dot.Unavailable("the server is starting"))
+	var err error
+	if s.metrics, err = newMetrics(s.registry, s.work.length); err != nil {
+		return nil, err
+	}
+	err = firstError(
+		s.registry.Register(collectors.NewGoCollector()),
+		s.registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+	)
+	return s, err
 }
 
-// Run serves until ctx ends or the server cannot go on.
-func (s *Server) Run(ctx context.Context) error { return ctx.Err() }
+// Run serves until ctx ends, which is no error, or the server cannot go on. The
+// volumes that are mounted stay as they are either way.
+func (s *Server) Run(ctx context.Context) error {
+	if s.cfg.Etcd.Embedded != "" {
+		etcd, err := embedded.Start(ctx, embedded.Config{Dir: s.cfg.Etcd.Embedded})
+		if err != nil {
+			return err
+		}
+		defer etcd.Close()
+		s.etcd = etcd
+	}
+	tlsConfig, secretDir, err := s.identity(ctx)
+	if err != nil {
+		return err
+	}
+	listener, err := listenTLS(ctx, s.cfg.Listen, tlsConfig)
+	if err != nil {
+		return err
+	}
+	outer := newEndpoint(ctx, "api", listener, s.api(newAuthenticator(secretDir, s.findUser)))
+	klog.FromContext(ctx).Info("listening", "address", listener.Addr().String(), "version", s.cfg.Version)
+
+	// The lease and the work under it outlive the calls that are still answered.
+	inside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var within sync.WaitGroup
+	g, serving := errgroup.WithContext(ctx)
+	g.Go(func() error { return outer.serve(serving) })
+	g.Go(func() error { return s.bringUp(serving, inside, &within) })
+	if s.etcd != nil {
+		g.Go(func() error { return s.watchEtcd(serving) })
+	}
+	err = g.Wait()
+	stop()
+	within.Wait()
+	if st := s.users.Load(); st != nil {
+		st.Close()
+	}
+	klog.FromContext(ctx).Info("stopped", "err", err)
+	return err
+}
+
+// bringUp opens everything, waiting for what is away, then serves the node
+// service's socket.
+func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) error {
+	p, err := s.openAll(ctx)
+	if err != nil {
+		return dropCancelled(ctx, err)
+	}
+	within.Go(func() { p.lease.run(inside) })
+	if err := s.retry(ctx, "settle", func() error {
+		if _, err := p.lease.current(); err != nil {
+			return err
+		}
+		return p.settle(ctx)
+	}); err != nil {
+		return dropCancelled(ctx, err)
+	}
+	within.Go(func() { s.work.run(inside) })
+	l, err := listenSocket(ctx, s.poolDir(p))
+	if err != nil {
+		return err
+	}
+	s.plane.Store(p)
+	klog.FromContext(ctx).Info("ready", "pool", p.pool, "node", p.node)
+	return newEndpoint(ctx, "node socket", l, s.nodeAPI()).serve(ctx)
+}
+
+func dropCancelled(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// openAll opens registry and pool; what is away is waited for.
+func (s *Server) openAll(ctx context.Context) (*plane, error) {
+	var p *plane
+	var st *store.Store
+	err := s.retry(ctx, "open", func() (err error) {
+		if st == nil {
+			if st, err = s.openStore(ctx); err != nil {
+				return err
+			}
+			s.users.Store(st)
+		}
+		p, err = s.openPlane(ctx, st)
+		return err
+	})
+	return p, err
+}
+
+// retry repeats a step of the start for as long as something is away.
+func (s *Server) retry(ctx context.Context, step string, try func() error) error {
+	const first, most = 200 * time.Millisecond, 5 * time.Second
+	for delay := first; ; delay = min(2*delay, most) {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		switch dot.CodeOf(err) {
+		case dot.CodeUnavailable, dot.CodeAborted, dot.CodeDeadline:
+		default:
+			return err
+		}
+		s.waitFor(dot.Unavailable("the server is starting: %w", err))
+		klog.FromContext(ctx).V(1).Info("waiting", "step", step, "because", err)
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Server) waitFor(err error) {
+	s.mu.Lock()
+	s.waiting = err
+	s.mu.Unlock()
+}
+
+// ready gives the plane, or says why there is none yet.
+func (s *Server) ready() (*plane, error) {
+	if p := s.plane.Load(); p != nil {
+		return p, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return nil, s.waiting
+}
+
+func (s *Server) findUser(ctx context.Context, name dot.Namespace) (store.Record[store.User], error) {
+	st := s.users.Load()
+	if st == nil {
+		_, err := s.ready()
+		return store.Record[store.User]{}, err
+	}
+	return st.GetUser(ctx, name)
+}
+
+func (s *Server) watchEtcd(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.etcd.Err():
+		return dot.Errorf(dot.CodeInternal, "embedded etcd stopped: %w", err)
+	}
+}
+
+// identity gives the certificate to show and the directory of the admin's
+// secrets. Beside an embedded etcd the server makes what it was not given.
+func (s *Server) identity(ctx context.Context) (*tls.Config, string, error) {
+	files := pki.Files{CA: s.cfg.ClientCA, Cert: s.cfg.TLSCert, Key: s.cfg.TLSKey}
+	secretDir := s.cfg.SecretDir
+	var err error
+	if files.Cert == "" {
+		names := pki.LocalNames()
+		if name, err := os.Hostname(); err == nil {
+			names.DNS = append(names.DNS, name)
+		}
+		if files, err = pki.EnsureDir(filepath.Join(s.cfg.Etcd.Embedded, "tls"), names, time.Now()); err != nil {
+			return nil, "", dot.Errorf(dot.CodeInternal, "make the server's certificates: %w", err)
+		}
+		klog.FromContext(ctx).Info("serving with certificates of our own", "ca", files.CA)
+	}
+	if secretDir == "" {
+		secretDir = filepath.Join(s.cfg.Etcd.Embedded, "secret")
+		if err := makeSecretDir(secretDir); err != nil {
+			return nil, "", err
+		}
+		klog.FromContext(ctx).Info("the admin's API key is in a file", "file", filepath.Join(secretDir, apiKeyFile))
+	}
+	cfg, err := files.ServerConfig(pki.RoleServer)
+	if err != nil {
+		return nil, "", dot.Invalid("the server's certificates cannot be used: %w", err)
+	}
+	return cfg, secretDir, nil
+}
+
+// api is what the TLS port serves.
+func (s *Server) api(auth *authenticator) http.Handler {
+	mux, calls := http.NewServeMux(), http.NewServeMux()
+	opts := s.callOptions()
+	calls.Handle(dotmeshv1connect.NewDotServiceHandler(dotHandler{s.ready}, opts))
+	calls.Handle(dotmeshv1connect.NewVolumeServiceHandler(volumeHandler{s.ready}, opts))
+	calls.Handle(dotmeshv1connect.NewServerServiceHandler(statusHandler{s}, opts))
+	mux.Handle("/", auth.require(calls))
+	addHealth(mux, s.ready, s.registry, auth.require)
+	return mux
+}
+
+// nodeAPI is what the unix socket serves.
+func (s *Server) nodeAPI() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(dotmeshv1connect.NewNodeServiceHandler(nodeHandler{s.ready}, s.callOptions()))
+	return mux
+}
+
+func (s *Server) callOptions() connect.HandlerOption {
+	return connect.WithHandlerOptions(
+		connect.WithInterceptors(s.metrics.around()),
+		connect.WithReadMaxBytes(maxBody),
+		connect.WithRecover(func(ctx context.Context, spec connect.Spec, _ http.Header, cause any) error {
+			klog.FromContext(ctx).Error(nil, "panic", "procedure", spec.Procedure, "cause", cause)
+			return connect.NewError(connect.CodeInternal, errPanic)
+		}),
+	)
+}
+
+var errPanic = dot.Errorf(dot.CodeInternal, "the server met a fault of its own; its log tells more")
+
+func (s *Server) observe(args []string, d time.Duration, err error) {
+	s.metrics.observeCommand(args, d, err)
+}

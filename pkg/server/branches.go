@@ -1,0 +1,198 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/api"
+	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+// createBranch makes a branch that begins at a commit.
+func (p *plane) createBranch(ctx context.Context, req *dotmeshv1.CreateBranchRequest) (*dotmeshv1.CreateBranchResponse, error) {
+	// Chosen names are shorter than generated ones.
+	chosen, err := dot.ParseName(req.Name)
+	if err != nil {
+		return nil, err
+	}
+	name, err := dot.ParseBranchName(chosen.String())
+	if err != nil {
+		return nil, err
+	}
+	d, err := p.findDot(ctx, req.Dot)
+	if err != nil {
+		return nil, err
+	}
+	from, err := p.findBranch(ctx, d.Value, req.FromBranch)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.writable(ctx, d.Value, from.Value); err != nil {
+		return nil, err
+	}
+	c, err := p.commitOn(ctx, d.Value, from.Value, req.Commit)
+	if err != nil {
+		return nil, err
+	}
+	b := p.branchFrom(c.Value)
+	b.Name = name
+	err = p.apply(ctx, func(t *store.Txn) {
+		t.Absent(store.BranchKey(d.Value.ID, name)).Unchanged(store.CommitKey(d.Value.ID, c.Value.ID), c.Revision)
+		t.PutBranch(b).PutAssignment(store.Assignment{Pool: p.pool, Branch: b.ID, Dot: d.Value.ID, Role: store.RoleMaster})
+	})
+	var conflict *store.Conflict
+	if errors.As(err, &conflict) && conflict.On(store.BranchKey(d.Value.ID, name)) {
+		return nil, dot.Errorf(dot.CodeExists, "dot %s has a branch %q already", d.Value.FullName, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, b, err = p.finishBranch(ctx, d.Value.ID, b.ID); err != nil {
+		return nil, err
+	}
+	return &dotmeshv1.CreateBranchResponse{Branch: api.BranchToProto(b, p.node)}, nil
+}
+
+// branchFrom is a new branch of a commit's dot that begins at the commit.
+func (p *plane) branchFrom(c dot.Commit) dot.Branch {
+	return dot.Branch{
+		ID: dot.NewBranchID(), Dot: c.Dot, State: dot.Creating, Master: p.pool, Created: p.now(),
+		Origin: &dot.Origin{Branch: c.Branch, Commit: c.ID},
+		Epoch:  dot.Epoch{Incarnation: p.cluster.Incarnation, Number: 1},
+	}
+}
+
+// commitOn finds a commit in a branch's history; "" is the latest.
+func (p *plane) commitOn(ctx context.Context, d dot.Dot, b dot.Branch, s string) (store.Record[dot.Commit], error) {
+	none := store.Record[dot.Commit]{}
+	if s != "" {
+		id, err := dot.ParseCommitID(s)
+		if err != nil {
+			return none, err
+		}
+		return p.findCommit(ctx, dot.SnapshotHandle{Dot: d.ID, Commit: id})
+	}
+	commits, err := p.store.ListCommits(ctx, d.ID)
+	if err != nil {
+		return none, err
+	}
+	last := none
+	for _, c := range commits {
+		if c.Value.Branch == b.ID && !c.Value.Deleting {
+			last = c
+		}
+	}
+	if last.Value.ID.IsZero() {
+		return none, dot.Precondition("branch %q of dot %s has no commit yet: make one with dm commit", b.Name, d.FullName)
+	}
+	return last, nil
+}
+
+// resetBranch puts a new head, begun at a commit, under the branch's name. The
+// new head is made out of sight first; one transaction swaps the two.
+func (p *plane) resetBranch(ctx context.Context, req *dotmeshv1.ResetBranchRequest) (*dotmeshv1.ResetBranchResponse, error) {
+	if req.Commit == "" {
+		return nil, dot.Invalid("say which commit to reset to")
+	}
+	d, err := p.findDot(ctx, req.Dot)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := p.locks.lock(ctx, dotLock(d.Value.ID))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	old, err := p.findBranch(ctx, d.Value, req.Branch)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.writable(ctx, d.Value, old.Value); err != nil {
+		return nil, err
+	}
+	c, err := p.commitOn(ctx, d.Value, old.Value, req.Commit)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.engine.CheckReset(ctx, old.Value.ID); err != nil {
+		return nil, err
+	}
+	b := p.branchFrom(c.Value)
+	b.Hidden = true
+	if b.Name, err = hiddenName(old.Value.Name, b.ID); err != nil {
+		return nil, err
+	}
+	err = p.apply(ctx, func(t *store.Txn) {
+		t.Epoch(old.Value.ID, old.Value.Epoch).Unchanged(store.CommitKey(d.Value.ID, c.Value.ID), c.Revision)
+		t.PutBranch(b).PutAssignment(store.Assignment{Pool: p.pool, Branch: b.ID, Dot: d.Value.ID, Role: store.RoleMaster})
+	})
+	if err != nil {
+		return nil, err
+	}
+	b, err = p.swapHead(ctx, d.Value, old.Value, b)
+	if err != nil {
+		return nil, err
+	}
+	p.work.soon(p.dotJob(d.Value.ID))
+	klog.FromContext(ctx).Info("reset branch", "dot", d.Value.FullName, "branch", b.Name, "to", c.Value.ID, "oldHead", old.Value.ID)
+	return &dotmeshv1.ResetBranchResponse{Branch: api.BranchToProto(b, p.node)}, nil
+}
+
+// swapHead makes the new head's dataset, and puts it, and the volumes of the old
+// one, under the old one's name.
+func (p *plane) swapHead(ctx context.Context, d dot.Dot, old, b dot.Branch) (dot.Branch, error) {
+	volumes, err := p.volumesOf(ctx, d.ID)
+	if err != nil {
+		return b, err
+	}
+	shown := b
+	shown.Name, shown.Hidden, shown.State = old.Name, false, dot.Ready
+	volumes = onBranch(volumes, old.ID)
+	for i := range volumes {
+		volumes[i].Branch = b.ID
+	}
+	err = p.engine.Reset(ctx, old.ID, engine.BranchSpec{
+		Dot: d, Branch: shown, Volumes: volumes, From: &engine.CommitRef{Branch: b.Origin.Branch, Commit: b.Origin.Commit},
+	})
+	if err != nil {
+		return b, err
+	}
+	replaced := old
+	replaced.Hidden, replaced.State = true, dot.Deleting
+	if replaced.Name, err = hiddenName(old.Name, old.ID); err != nil {
+		return b, err
+	}
+	current, err := p.store.GetDot(ctx, d.ID)
+	if err != nil {
+		return b, err
+	}
+	records := map[dot.VolumeID]int64{}
+	for i := range volumes {
+		rec, err := p.store.GetVolume(ctx, volumes[i].ID)
+		if err != nil {
+			return b, err
+		}
+		records[rec.Value.ID] = rec.Revision
+		volumes[i] = rec.Value
+		volumes[i].Branch = b.ID
+	}
+	return shown, p.apply(ctx, func(t *store.Txn) {
+		t.Epoch(old.ID, old.Epoch).Unchanged(store.DotKey(d.ID), current.Revision)
+		t.DeleteBranch(old).PutBranch(replaced).DeleteBranch(b).PutBranch(shown).PutTombstone(p.tombstone(replaced))
+		for _, v := range volumes {
+			t.Unchanged(store.VolumeKey(v.ID), records[v.ID]).PutVolume(v)
+		}
+	})
+}
+
+// hiddenName is a branch's name while it is out of sight.
+func hiddenName(name dot.BranchName, id dot.BranchID) (dot.BranchName, error) {
+	const room = 128 - len("-HIDDEN-") - 36
+	readable := name.String()
+	return dot.ParseBranchName(readable[:min(len(readable), room)] + "-HIDDEN-" + id.String())
+}

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+// dmIntent begins the name of an intent of dm's; CSI names hold no control
+// characters.
+const dmIntent = "\x00dm\x00"
+
+// order is a commit that is asked for.
+type order struct {
+	// name is what a retry comes with again: the CSI name or one that begins
+	// with dmIntent.
+	name   string
+	commit dot.Commit // without place and GUID; an id is chosen if it has none
+	branch dot.Branch
+}
+
+func isCSI(intent string) bool { return !strings.HasPrefix(intent, dmIntent) }
+
+// errDone tells that the commit of a CSI name exists.
+var errDone = errors.New("the commit was made before")
+
+// makeCommit writes an intent, takes the snapshot and writes the commit. A retry
+// finds the intent and goes on with it.
+func (p *plane) makeCommit(ctx context.Context, o order) (dot.Commit, error) {
+	if err := engine.CheckCommit(o.commit); err != nil {
+		return dot.Commit{}, err
+	}
+	var intent store.Record[store.Intent]
+	err := again(ctx, func() (err error) {
+		intent, err = p.beginCommit(ctx, o)
+		return err
+	})
+	if err != nil {
+		return dot.Commit{}, err
+	}
+	return p.takeCommit(ctx, intent)
+}
+
+// beginCommit writes the intent, or takes up the one that is there.
+func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.Intent], error) {
+	none := store.Record[store.Intent]{}
+	i := store.Intent{Epoch: o.branch.Epoch, Commit: o.commit}
+	i.Commit.CSIName = o.name
+	if i.Commit.ID.IsZero() {
+		i.Commit.ID = dot.NewCommitID()
+	}
+	if err := p.tails.next(ctx, &i.Commit); err != nil {
+		return none, err
+	}
+	at, err := p.applyAt(ctx, func(t *store.Txn) {
+		t.Absent(store.IntentKey(o.name)).Absent(store.SnapshotKey(o.name)).Epoch(o.branch.ID, o.branch.Epoch)
+		if !o.commit.Volume.IsZero() {
+			t.Present(store.VolumeKey(o.commit.Volume))
+		}
+		t.PutIntent(i)
+	})
+	var conflict *store.Conflict
+	switch {
+	case err == nil:
+		return store.Record[store.Intent]{Value: i, Revision: at}, nil
+	case !errors.As(err, &conflict):
+		return none, err
+	case conflict.On(store.SnapshotKey(o.name)):
+		return none, errDone
+	case conflict.On(store.VolumeKey(o.commit.Volume)):
+		return none, dot.NotFound("volume %s was deleted meanwhile", o.commit.Volume)
+	case conflict.On(store.EpochKey(o.branch.ID)):
+		return none, dot.Errorf(dot.CodeAborted, "the branch changed hands meanwhile; try again")
+	}
+	return p.takeUp(ctx, o)
+}
+
+// takeUp goes on with an intent that an earlier try left: one of this epoch keeps
+// its commit's id, an older one is replaced.
+func (p *plane) takeUp(ctx context.Context, o order) (store.Record[store.Intent], error) {
+	rec, err := p.store.GetIntent(ctx, o.name)
+	if err != nil {
+		return rec, errors.Join(err, goneMeanwhile(err))
+	}
+	i := &rec.Value
+	if i.Commit.Branch != o.branch.ID || i.Commit.Volume != o.commit.Volume {
+		return rec, dot.Errorf(dot.CodeExists, "a snapshot of the name %q was begun of another volume", o.name)
+	}
+	_, err = p.engine.FindCommit(engine.CommitRef{Branch: i.Commit.Branch, Commit: i.Commit.ID})
+	if err == nil && i.Epoch == o.branch.Epoch {
+		return rec, nil
+	}
+	if err != nil && dot.CodeOf(err) != dot.CodeNotFound {
+		return rec, err
+	}
+	// No snapshot was taken: it will hold what is there now, so its place is now.
+	if i.Epoch != o.branch.Epoch {
+		i.Epoch, i.Commit.ID = o.branch.Epoch, dot.NewCommitID()
+	}
+	i.Commit.Time = o.commit.Time
+	if err := p.tails.next(ctx, &i.Commit); err != nil {
+		return rec, err
+	}
+	rec.Revision, err = p.applyAt(ctx, func(t *store.Txn) {
+		t.Unchanged(store.IntentKey(o.name), rec.Revision).Epoch(o.branch.ID, o.branch.Epoch).PutIntent(*i)
+	})
+	return rec, err
+}
+
+// goneMeanwhile makes a conflict of an intent that was finished between two
+// reads, so that the flow decides anew.
+func goneMeanwhile(err error) error {
+	if dot.CodeOf(err) == dot.CodeNotFound {
+		return store.ErrConflict
+	}
+	return nil
+}
+
+// takeCommit takes the snapshot of an intent and writes the commit, comparing the
+// epoch. It is what settling after a crash calls too.
+func (p *plane) takeCommit(ctx context.Context, intent store.Record[store.Intent]) (dot.Commit, error) {
+	name := intent.Value.Commit.CSIName
+	c := intent.Value.Commit
+	if !isCSI(name) {
+		c.CSIName = ""
+	}
+	stored, err := p.engine.Commit(ctx, c)
+	if err != nil {
+		return c, err
+	}
+	c.GUID = stored.GUID
+	err = p.apply(ctx, func(t *store.Txn) {
+		t.Unchanged(store.IntentKey(name), intent.Revision).Epoch(c.Branch, intent.Value.Epoch)
+		t.PutCommit(c).DeleteIntent(name)
+		if isCSI(name) {
+			t.PutSnapshot(store.Snapshot{CSIName: name, Dot: c.Dot, Commit: c.ID, Volume: c.Volume})
+		}
+	})
+	if errors.Is(err, store.ErrConflict) {
+		return c, dot.Errorf(dot.CodeAborted, "another server or call finished this commit meanwhile, or the branch changed hands; try again")
+	}
+	if err == nil {
+		klog.FromContext(ctx).Info("committed", "dot", c.Dot, "branch", c.Branch, "commit", c.ID, "sequence", c.Sequence)
+	}
+	return c, err
+}

@@ -1,0 +1,347 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/api"
+	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+// claim is a volume with the dot and branch that it claims.
+type claim struct {
+	volume dot.Volume
+	dot    dot.Dot
+	branch dot.Branch
+	// at is the revision at which this process has just written the volume (and
+	// dot and branch, if it made them); 0: read them before comparing.
+	at int64
+}
+
+func (p *plane) createVolume(ctx context.Context, req *dotmeshv1.CreateVolumeRequest) (*dotmeshv1.CreateVolumeResponse, error) {
+	w, err := parseWish(req)
+	if err != nil {
+		return nil, err
+	}
+	id := dot.VolumeIDOf(w.csiName)
+	unlock, err := p.locks.lock(ctx, volumeLock(id))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+
+	var c claim
+	err = again(ctx, func() error {
+		rec, there, err := found(p.store.GetVolume(ctx, id))
+		switch {
+		case err != nil:
+			return err
+		case there:
+			c, err = p.meetVolume(ctx, w, rec.Value)
+		default:
+			c, err = p.recordVolume(ctx, w, id)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c, err = p.finishCreate(ctx, c); err != nil {
+		return nil, err
+	}
+	return &dotmeshv1.CreateVolumeResponse{Volume: p.volumeToProto(ctx, c)}, nil
+}
+
+// meetVolume answers a request whose volume exists: the same request goes on
+// where it was, another one is refused.
+func (p *plane) meetVolume(ctx context.Context, w wish, v dot.Volume) (claim, error) {
+	if v.State == dot.Deleting {
+		return claim{}, dot.Errorf(dot.CodeAborted, "a volume of the name %q is being deleted; try again", w.csiName)
+	}
+	c, err := p.claimOf(ctx, v)
+	if err != nil {
+		return claim{}, err
+	}
+	if difference := c.differsFrom(w); difference != "" {
+		return claim{}, dot.Errorf(dot.CodeExists, "a volume of the name %q exists with %s", w.csiName, difference)
+	}
+	return c, nil
+}
+
+// differsFrom tells in what the volume is not what a wish asks for, "" when it is.
+func (c claim) differsFrom(w wish) string {
+	v := c.volume
+	sameSnapshot := v.Source == nil && w.snapshot == nil || v.Source != nil && w.snapshot != nil && *v.Source == *w.snapshot
+	switch {
+	case v.CSIName != w.csiName:
+		return "another origin: it was written by hand"
+	case v.SizeBytes < w.required || w.limit > 0 && v.SizeBytes > w.limit:
+		return "another size"
+	case v.ReadOnly != w.readOnly:
+		return "another access mode"
+	case !sameSnapshot || v.SourceVolume != w.sourceVolume:
+		return "another source"
+	case v.KubernetesNamespace != w.kubeNamespace || v.PVCName != w.pvcName:
+		return "another PersistentVolumeClaim"
+	case !w.name.IsZero() && c.dot.FullName != dot.FullName{Namespace: w.namespace, Name: w.name}:
+		return "another dot"
+	case !w.subdot.IsZero() && v.Subdot != w.subdot, c.branch.Name != w.branch:
+		return "another subdot or branch"
+	}
+	return ""
+}
+
+// recordVolume decides what the volume is to be and writes it down.
+func (p *plane) recordVolume(ctx context.Context, w wish, id dot.VolumeID) (claim, error) {
+	origin, err := p.resolveSource(ctx, w)
+	if err != nil {
+		return claim{}, err
+	}
+	size, err := chooseSize(w.required, w.limit, origin.size, p.health.size())
+	if err != nil {
+		return claim{}, err
+	}
+	var joined store.Record[dot.Dot]
+	t, err := resolveTarget(w, func(name dot.FullName) (*dot.Dot, error) {
+		rec, there, err := p.lookup(ctx, name)
+		if err != nil || !there {
+			return nil, err
+		}
+		joined = rec
+		return &rec.Value, nil
+	})
+	if err != nil {
+		return claim{}, err
+	}
+	v := dot.Volume{
+		ID: id, CSIName: w.csiName, State: dot.Creating, SizeBytes: size,
+		KubernetesNamespace: w.kubeNamespace, PVCName: w.pvcName, ReadOnly: w.readOnly,
+		Subdot: orDefault(w.subdot, orDefault(origin.subdot, dot.DefaultSubdot)),
+		Source: w.snapshot, SourceVolume: w.sourceVolume, Created: p.now(),
+	}
+	if t.join != nil {
+		return p.recordJoin(ctx, v, w.branch, joined)
+	}
+	if w.branch != dot.MasterBranch {
+		return claim{}, dot.Invalid("dot %s does not exist, and a new dot begins with the branch %q, not %q", t.name, dot.MasterBranch, w.branch)
+	}
+	return p.recordNew(ctx, v, w, t.name, origin)
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// lookup finds a dot by its name.
+func (p *plane) lookup(ctx context.Context, name dot.FullName) (store.Record[dot.Dot], bool, error) {
+	rec, there, err := found(p.store.LookupName(ctx, name))
+	if err != nil || !there {
+		return store.Record[dot.Dot]{}, false, err
+	}
+	return found(p.store.GetDot(ctx, rec.Value))
+}
+
+// recordNew claims the name and writes dot, branch and volume as being created.
+func (p *plane) recordNew(ctx context.Context, v dot.Volume, w wish, name dot.FullName, origin source) (claim, error) {
+	d := dot.Dot{
+		ID: dot.IDOf(v.ID), FullName: name, State: dot.Creating, MadeByPVC: true,
+		Owner: w.kubeNamespace, Settings: w.settings, Created: v.Created,
+	}
+	b := dot.Branch{
+		ID: dot.BranchIDOf(v.ID), Dot: d.ID, Name: dot.MasterBranch, State: dot.Creating, Origin: origin.commit,
+		Master: p.pool, Epoch: dot.Epoch{Incarnation: p.cluster.Incarnation, Number: 1}, ReadOnly: v.ReadOnly, Created: v.Created,
+	}
+	v.Dot, v.Branch, v.NewDot = d.ID, b.ID, true
+	d.AssignSubdot(v.Subdot, true)
+	at, err := p.applyAt(ctx, func(t *store.Txn) {
+		t.Absent(store.VolumeKey(v.ID)).Absent(store.DotKey(d.ID)).ClaimName(name, d.ID)
+		t.PutDot(d).PutBranch(b).PutVolume(v).PutAssignment(store.Assignment{Pool: p.pool, Branch: b.ID, Dot: d.ID, Role: store.RoleMaster})
+		origin.require(t)
+	})
+	if err != nil && p.lateGhost(ctx, d.ID, err) {
+		return claim{}, dot.Errorf(dot.CodeAborted, "the dot of an earlier volume of the name %q is still being destroyed; try again", v.CSIName)
+	}
+	return claim{v, d, b, at}, err
+}
+
+// lateGhost tells whether a conflict comes from a dot of the same derived id that
+// is not gone yet, and hurries its end.
+func (p *plane) lateGhost(ctx context.Context, id dot.ID, err error) bool {
+	var conflict *store.Conflict
+	if !errors.As(err, &conflict) || !conflict.On(store.DotKey(id)) {
+		return false
+	}
+	rec, getErr := p.store.GetDot(ctx, id)
+	if getErr != nil || rec.Value.State != dot.Deleting {
+		return false
+	}
+	p.work.soon(p.dotJob(id))
+	return true
+}
+
+// recordJoin writes the volume, and its subdot, as a claim on a dot that exists.
+func (p *plane) recordJoin(ctx context.Context, v dot.Volume, branch dot.BranchName, joined store.Record[dot.Dot]) (claim, error) {
+	d := joined.Value
+	switch d.State {
+	case dot.Creating:
+		return claim{}, dot.Errorf(dot.CodeAborted, "dot %s is being created; try again", d.FullName)
+	case dot.Deleting:
+		return claim{}, dot.Errorf(dot.CodeAborted, "dot %s is being deleted; try again", d.FullName)
+	}
+	b, there, err := found(p.store.GetBranch(ctx, d.ID, branch))
+	switch {
+	case err != nil:
+		return claim{}, err
+	case !there || b.Value.Hidden:
+		return claim{}, dot.Precondition("dot %s has no branch %q", d.FullName, branch)
+	case b.Value.ReadOnly:
+		return claim{}, dot.Precondition("dot %s is read-only: it was restored as ReadOnlyMany; restore its snapshot again for a volume that can be written", d.FullName)
+	}
+	if err := p.here(ctx, d, b.Value); err != nil {
+		return claim{}, err
+	}
+	others, err := p.volumesOf(ctx, d.ID)
+	if err != nil {
+		return claim{}, err
+	}
+	if err := checkPromises(d.FullName, v.Subdot, v.SizeBytes, onBranch(others, b.Value.ID)); err != nil {
+		return claim{}, err
+	}
+	v.Dot, v.Branch = d.ID, b.Value.ID
+	d.AssignSubdot(v.Subdot, true)
+	d.Released = false
+	at, err := p.applyAt(ctx, func(t *store.Txn) {
+		t.Absent(store.VolumeKey(v.ID)).Unchanged(store.DotKey(d.ID), joined.Revision).Epoch(b.Value.ID, b.Value.Epoch)
+		t.PutDot(d).PutVolume(v)
+	})
+	return claim{v, d, b.Value, at}, err
+}
+
+func onBranch(volumes []dot.Volume, id dot.BranchID) []dot.Volume {
+	var on []dot.Volume
+	for _, v := range volumes {
+		if v.Branch == id {
+			on = append(on, v)
+		}
+	}
+	return on
+}
+
+// finishCreate does on the pool what the records say and marks them ready. It is
+// what a retry, and settling after a crash, calls again.
+func (p *plane) finishCreate(ctx context.Context, c claim) (claim, error) {
+	if c.volume.State == dot.Ready {
+		return c, nil
+	}
+	if err := p.here(ctx, c.dot, c.branch); err != nil {
+		return c, err
+	}
+	unlock, err := p.locks.lock(ctx, dotLock(c.dot.ID))
+	if err != nil {
+		return c, err
+	}
+	defer unlock()
+	if c.branch.State == dot.Creating {
+		err = p.makeBranch(ctx, c)
+	} else {
+		err = p.engine.SetVolume(ctx, c.volume, c.branch.ID, c.dot.Subdots[c.volume.Subdot])
+	}
+	if err != nil {
+		return c, err
+	}
+	err = again(ctx, func() error { return p.markCreated(ctx, &c) })
+	if err == nil {
+		klog.FromContext(ctx).Info("created volume", "volume", c.volume.ID, "dot", c.dot.FullName, "subdot", c.volume.Subdot, "newDot", c.volume.NewDot)
+	}
+	return c, err
+}
+
+// makeBranch starts one ZFS process, unless the volume is a clone of another:
+// then the other is committed first, out of sight.
+func (p *plane) makeBranch(ctx context.Context, c claim) error {
+	spec := engine.BranchSpec{Dot: c.dot, Branch: c.branch, Volumes: []dot.Volume{c.volume}}
+	if o := c.branch.Origin; o != nil {
+		spec.From = &engine.CommitRef{Branch: o.Branch, Commit: o.Commit}
+	}
+	base := spec.From != nil && !c.volume.SourceVolume.IsZero()
+	if base && !p.engine.HasBranch(c.branch.ID) {
+		if err := p.takeCloneBase(ctx, c, *spec.From); err != nil {
+			return err
+		}
+	}
+	if err := p.engine.CreateBranch(ctx, spec); err != nil {
+		return err
+	}
+	if base {
+		// It is marked as deleted now and goes with the last of its clones.
+		if err := p.engine.DestroyCommit(ctx, *spec.From); err != nil && !errors.Is(err, engine.ErrInUse) {
+			return err
+		}
+	}
+	return nil
+}
+
+// markCreated marks dot, branch and volume ready, comparing the branch's epoch.
+func (p *plane) markCreated(ctx context.Context, c *claim) error {
+	volumeAt, dotAt, branchAt := c.at, c.at, c.at
+	if c.at == 0 {
+		v, err := p.store.GetVolume(ctx, c.volume.ID)
+		if err != nil {
+			return err
+		}
+		d, err := p.store.GetDot(ctx, c.dot.ID)
+		if err != nil {
+			return err
+		}
+		b, err := p.store.FindBranch(ctx, c.branch.ID)
+		if err != nil {
+			return err
+		}
+		if v.Value.State == dot.Deleting || d.Value.State == dot.Deleting {
+			return dot.Errorf(dot.CodeAborted, "the volume was deleted while it was created")
+		}
+		c.volume, c.dot, c.branch = v.Value, d.Value, b.Value
+		volumeAt, dotAt, branchAt = v.Revision, d.Revision, b.Revision
+	}
+	c.at = 0
+	done := claim{volume: c.volume, dot: c.dot, branch: c.branch}
+	done.volume.State, done.dot.State, done.branch.State = dot.Ready, dot.Ready, dot.Ready
+	err := p.apply(ctx, func(t *store.Txn) {
+		t.Unchanged(store.VolumeKey(c.volume.ID), volumeAt).Epoch(c.branch.ID, c.branch.Epoch).PutVolume(done.volume)
+		if c.dot.State == dot.Creating {
+			t.Unchanged(store.DotKey(c.dot.ID), dotAt).Unchanged(store.BranchKey(c.dot.ID, c.branch.Name), branchAt)
+			t.PutDot(done.dot).PutBranch(done.branch)
+		}
+	})
+	if err == nil {
+		*c = done
+	}
+	return err
+}
+
+// claimOf reads the dot and branch of a volume.
+func (p *plane) claimOf(ctx context.Context, v dot.Volume) (claim, error) {
+	d, err := p.store.GetDot(ctx, v.Dot)
+	if err != nil {
+		return claim{}, err
+	}
+	b, err := p.store.FindBranch(ctx, v.Branch)
+	return claim{volume: v, dot: d.Value, branch: b.Value}, err
+}
+
+func (p *plane) volumeToProto(ctx context.Context, c claim) *dotmeshv1.Volume {
+	out := api.VolumeToProto(c.volume, c.dot, c.branch, p.nodeOf(ctx, c.branch.Master))
+	if c.volume.CSIName == "" {
+		out.Id = dot.VolumeHandle{Static: &dot.DotSubdot{Dot: c.dot.FullName, Branch: c.branch.Name, Subdot: c.volume.Subdot}}.String()
+	}
+	return out
+}

@@ -1,0 +1,188 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+const (
+	leaseTTL = 15 * time.Second
+	// promisedFence is how long after its last successful renewal was sent a
+	// server may still write: failoverAfter (180 s) less 60 s.
+	promisedFence = 120 * time.Second
+
+	leaseRetry = time.Second
+	leaseTick  = leaseTTL / 3
+)
+
+// heldLease is what the keeper needs of a *store.Lease.
+type heldLease interface {
+	Done() <-chan struct{}
+	LastRenewal() int64
+	Revoke(context.Context)
+}
+
+// leaseKeeper holds the pool's lease, keeps the promise that goes with it, and
+// takes a lost lease again.
+//
+// The promise: when promised has passed since the last renewal was sent, the
+// heads that another pool could take over are read-only. The deadline lies in a
+// file too, where dotmesh node reads it, and outlives a restart of the server.
+// The fence is lifted only while the lease is held and after the registry was
+// asked which heads are still ours.
+type leaseKeeper struct {
+	acquire func(context.Context) (heldLease, error)
+	// check reads the epochs and makes heads that are no longer ours read-only.
+	check    func(context.Context) error
+	fence    func(ctx context.Context, on bool) error
+	record   func(at time.Duration) error // writes the deadline where the node service sees it
+	boot     func() time.Duration         // CLOCK_BOOTTIME
+	promised time.Duration
+	observe  func(held bool)
+
+	mu   sync.Mutex
+	held heldLease // nil: not serving
+
+	// The rest belongs to the goroutine that calls step.
+	lease    heldLease
+	deadline time.Duration // 0: none known
+	fenced   bool
+	lifted   bool // the fence was lifted in this reign
+}
+
+// current gives the lease that transactions compare; CodeUnavailable while there
+// is none.
+func (k *leaseKeeper) current() (*store.Lease, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held == nil {
+		return nil, dot.Unavailable("this server does not hold its pool's lease at the moment; try again")
+	}
+	l, _ := k.held.(*store.Lease) // nil in tests without a registry
+	return l, nil
+}
+
+// step does what is due and tells when to look again.
+func (k *leaseKeeper) step(ctx context.Context) time.Duration {
+	logger := klog.FromContext(ctx)
+	if k.lease != nil && isDone(k.lease) {
+		logger.Info("lost the pool's lease, taking it again")
+		k.lease, k.lifted = nil, false
+		k.serve(nil)
+	}
+	if k.lease == nil {
+		lease, err := k.acquire(ctx)
+		if err != nil {
+			k.fenceIfDue(ctx)
+			if errors.Is(err, store.ErrLeaseHeld) {
+				logger.Info("waiting for the lease of an earlier server to end", "because", err)
+			} else if ctx.Err() == nil {
+				logger.Info("cannot take the pool's lease, trying on", "because", err)
+			}
+			return leaseRetry
+		}
+		k.lease = lease
+	}
+	due := time.Duration(k.lease.LastRenewal()) + k.promised
+	if k.boot() >= due {
+		k.deadline = due
+		k.fenceIfDue(ctx)
+		return leaseRetry
+	}
+	if due != k.deadline {
+		if err := k.record(due); err != nil {
+			// Without it the node service cannot keep the promise for us.
+			logger.Error(err, "cannot record until when this pool may write")
+			return leaseRetry
+		}
+		k.deadline = due
+	}
+	if !k.lifted {
+		if err := k.lift(ctx); err != nil {
+			logger.Error(err, "cannot allow writes yet")
+			return leaseRetry
+		}
+	}
+	return min(leaseTick, due-k.boot())
+}
+
+// fenceIfDue stops the writers when the promised time is over.
+func (k *leaseKeeper) fenceIfDue(ctx context.Context) {
+	if k.deadline == 0 || k.boot() < k.deadline || k.fenced {
+		return
+	}
+	k.serve(nil)
+	k.lifted = false
+	if err := k.fence(ctx, true); err != nil {
+		klog.FromContext(ctx).Error(err, "FENCE FAILED: heads that another pool may take over are still writable")
+		return
+	}
+	k.fenced = true
+	klog.FromContext(ctx).Info("fenced: the lease was not renewed in the promised time")
+}
+
+func (k *leaseKeeper) lift(ctx context.Context) error {
+	if err := k.check(ctx); err != nil {
+		return err
+	}
+	if err := k.fence(ctx, false); err != nil {
+		return err
+	}
+	k.fenced, k.lifted = false, true
+	k.serve(k.lease)
+	return nil
+}
+
+func (k *leaseKeeper) serve(l heldLease) {
+	k.mu.Lock()
+	k.held = l
+	k.mu.Unlock()
+	k.observe(l != nil)
+}
+
+// run keeps the lease until ctx ends, and then gives it up.
+func (k *leaseKeeper) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		var lost <-chan struct{}
+		if k.lease != nil {
+			lost = k.lease.Done()
+		}
+		select {
+		case <-ctx.Done():
+			k.giveUp(ctx)
+			return
+		case <-lost:
+		case <-timer.C:
+		}
+		timer.Reset(k.step(ctx))
+	}
+}
+
+func (k *leaseKeeper) giveUp(ctx context.Context) {
+	k.serve(nil)
+	if k.lease == nil {
+		return
+	}
+	const polite = 3 * time.Second
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), polite)
+	defer cancel()
+	k.lease.Revoke(bounded)
+}
+
+func isDone(l heldLease) bool {
+	select {
+	case <-l.Done():
+		return true
+	default:
+		return false
+	}
+}

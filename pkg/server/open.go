@@ -1,0 +1,208 @@
+package server
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/host"
+)
+
+// about is what GetVersion answers.
+type about struct {
+	version, zfsModule, zfsUserland, poolName string
+}
+
+// openStore connects to the registry.
+func (s *Server) openStore(ctx context.Context) (*store.Store, error) {
+	cfg := store.Config{Endpoints: s.cfg.Etcd.Endpoints, Hook: s.cfg.Crash}
+	switch {
+	case s.etcd != nil:
+		cfg.Endpoints = []string{s.etcd.Endpoint()}
+	case s.cfg.Etcd.CA != "":
+		cfg.TLS = &store.TLS{CAFile: s.cfg.Etcd.CA, CertFile: s.cfg.Etcd.Cert, KeyFile: s.cfg.Etcd.Key}
+	}
+	return store.Open(ctx, cfg)
+}
+
+// openPool makes the pool imported and gives it with the client that fits it.
+func (s *Server) openPool(ctx context.Context) (*zfs.Client, pool.Opened, about, error) {
+	fail := func(err error) (*zfs.Client, pool.Opened, about, error) { return nil, pool.Opened{}, about{}, err }
+	prepared, err := pool.PrepareHost(ctx, host.Host{Root: s.cfg.HostPrefix}, zfs.Config{Crash: s.cfg.Crash, Observe: s.observe})
+	if err != nil {
+		return fail(err)
+	}
+	client, err := zfs.New(prepared.ZFS)
+	if err != nil {
+		return fail(err)
+	}
+	info := about{version: s.cfg.Version, zfsModule: prepared.Module.String(), zfsUserland: prepared.Userland.String()}
+	var opened pool.Opened
+	if s.cfg.Pool.Root != "" {
+		root, err := zfs.ParseDataset(s.cfg.Pool.Root)
+		if err != nil {
+			return fail(dot.Invalid("--root: %w", err))
+		}
+		opened, err = pool.Adopt(ctx, client, root)
+		if err != nil {
+			return fail(err)
+		}
+	} else {
+		name, err := zfs.ParsePoolName(s.cfg.Pool.Name)
+		if err != nil {
+			return fail(dot.Invalid("--pool-name: %w", err))
+		}
+		opened, err = pool.Ensure(ctx, pool.Config{
+			ZFS: client, Name: name, Location: s.cfg.Pool.Location, SizeBytes: s.cfg.Pool.SizeBytes,
+			Sparse: s.cfg.Pool.Sparse, Hook: s.cfg.Crash,
+		})
+		if err != nil {
+			return fail(err)
+		}
+	}
+	info.poolName = opened.Name.String()
+	return client, opened, info, nil
+}
+
+// openEngine opens the pool for the registry's cluster, and finds out which that
+// is. A registry that was never used gets a new identity, or with --recover the
+// pool's and all that is on it.
+func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Client, opened pool.Opened) (*engine.Engine, store.Cluster, error) {
+	fail := func(err error) (*engine.Engine, store.Cluster, error) { return nil, store.Cluster{}, err }
+	rec, there, err := found(st.GetCluster(ctx))
+	if err != nil {
+		return fail(err)
+	}
+	owner, err := engine.ClusterOf(ctx, client, opened.Root)
+	if err != nil {
+		return fail(err)
+	}
+	id := rec.Value.ID
+	switch {
+	case s.cfg.Recover && there:
+		empty, err := st.Empty(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		if !empty {
+			return fail(dot.Precondition("--recover fills an empty registry, and this one (cluster %s) is in use: start without --recover", id))
+		}
+		if owner != "" {
+			id = owner
+		}
+	case s.cfg.Recover:
+		id = owner
+	case !there && owner != "":
+		return fail(dot.Precondition("the registry is empty, but %s belongs to cluster %s: if that cluster's registry is lost, start once with --recover to rebuild it from the pool; otherwise check --etcd-endpoints", opened.Root, owner))
+	}
+	if id == "" {
+		made, err := st.EnsureCluster(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		rec, id, there = made, made.Value.ID, true
+	}
+	e, err := engine.Open(ctx, engine.Config{ZFS: client, Root: opened.Root, ClusterID: id, RunDir: s.cfg.RunDir, Hook: s.cfg.Crash})
+	if err != nil {
+		return fail(err)
+	}
+	if opened.Imported {
+		// Until the registry was asked which heads are ours. On a fresh pool
+		// there is nothing to fence, and SetUpRoot makes it fenced.
+		if err := e.SetUpRoot(ctx); err != nil {
+			return fail(err)
+		}
+		if err := e.Fence(ctx, true); err != nil {
+			return fail(err)
+		}
+	} else if err := e.SetUpRoot(ctx); err != nil {
+		return fail(err)
+	}
+	cluster := rec.Value
+	if s.cfg.Recover && owner != "" {
+		if cluster, err = recoverRegistry(ctx, st, e, id, there); err != nil {
+			return fail(err)
+		}
+	}
+	return e, cluster, nil
+}
+
+// openPlane opens registry and pool and takes the pool's lease. keep runs for as
+// long as the server does.
+func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error) {
+	client, opened, info, err := s.openPool(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, cluster, err := s.openEngine(ctx, st, client, opened)
+	if err != nil {
+		return nil, err
+	}
+	inv, err := e.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	total, free, err := e.Capacity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &plane{
+		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
+		locks: newKeyLocks(), work: s.work, tails: newTails(st), about: info, now: func() time.Time { return time.Now().UTC() },
+		health: &healthCache{check: e.Health, metrics: s.metrics, last: engine.Health{State: "ONLINE", Writes: true, SizeBytes: total, FreeBytes: free}},
+	}
+	if err := p.checkInventory(ctx, inv); err != nil {
+		return nil, err
+	}
+	err = registerPool(ctx, st, dot.Pool{
+		ID: p.pool, Name: info.poolName, Node: p.node, SizeBytes: total, FreeBytes: free, Health: "ONLINE",
+		ZFSVersion: info.zfsModule, Incarnation: cluster.Incarnation, PromisedFence: promisedFence,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.lease, err = s.newKeeper(p)
+	klog.FromContext(ctx).Info("opened pool", "pool", p.pool, "root", opened.Root.String(), "cluster", cluster.ID, "incarnation", cluster.Incarnation,
+		"imported", opened.Imported, "created", opened.Created, "zfs", info.zfsModule)
+	return p, err
+}
+
+func (s *Server) newKeeper(p *plane) (*leaseKeeper, error) {
+	boot, err := readBootID()
+	if err != nil {
+		return nil, err
+	}
+	file := deadlineFile{dir: s.poolDir(p), dataset: p.engine.Parent().String(), bootID: boot}
+	earlier, err := file.read()
+	if err != nil {
+		return nil, err
+	}
+	me := store.Instance{Name: p.node + "/" + p.pool.String(), BootID: boot}
+	return &leaseKeeper{
+		acquire: func(ctx context.Context) (heldLease, error) {
+			l, err := p.store.AcquirePoolLease(ctx, p.pool, me, leaseTTL)
+			if err != nil {
+				return nil, err
+			}
+			return l, nil
+		},
+		check: p.checkHeads, fence: p.engine.Fence, record: file.write, boot: bootTime, promised: promisedFence,
+		observe: func(held bool) {
+			value := 0.0
+			if held {
+				value = 1
+			}
+			s.metrics.lease.Set(value)
+		},
+		deadline: earlier,
+	}, nil
+}
+
+func (s *Server) poolDir(p *plane) string { return filepath.Join(s.cfg.RunDir, p.pool.String()) }

@@ -1,0 +1,242 @@
+package server
+
+import (
+	"context"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+// settle finishes or undoes what a crash left. Half-made commits are settled
+// before anything is served, because new ones take their places behind them;
+// the rest is given to the background worker.
+func (p *plane) settle(ctx context.Context) error {
+	if err := p.settleIntents(ctx); err != nil {
+		return err
+	}
+	if err := p.settleVolumes(ctx); err != nil {
+		return err
+	}
+	if err := p.settleDots(ctx); err != nil {
+		return err
+	}
+	commits, err := p.store.ListAllCommits(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range commits {
+		if c.Value.Deleting {
+			p.work.soon(p.commitJob(c.Value.Dot, c.Value.ID))
+		}
+	}
+	p.work.soon(job{key: "sweep", run: p.engine.Sweep})
+	return nil
+}
+
+// settleIntents records the commits whose snapshots were taken and drops the
+// others: a retry begins them anew.
+func (p *plane) settleIntents(ctx context.Context) error {
+	intents, err := p.store.ListIntents(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range intents {
+		c := i.Value.Commit
+		b, there, err := found(p.store.FindBranch(ctx, c.Branch))
+		if err != nil {
+			return err
+		}
+		if there && b.Value.Master != p.pool {
+			continue
+		}
+		_, err = p.engine.FindCommit(engine.CommitRef{Branch: c.Branch, Commit: c.ID})
+		taken := err == nil
+		if err != nil && dot.CodeOf(err) != dot.CodeNotFound {
+			return err
+		}
+		if taken && there && !b.Value.Hidden && b.Value.Epoch == i.Value.Epoch {
+			_, err = p.takeCommit(ctx, i)
+		} else {
+			err = p.undoCommit(ctx, i)
+		}
+		if err != nil {
+			return err
+		}
+		klog.FromContext(ctx).Info("settled a commit that a crash interrupted", "commit", c.ID, "recorded", taken)
+	}
+	return nil
+}
+
+func (p *plane) settleVolumes(ctx context.Context) error {
+	volumes, err := p.store.ListAllVolumes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		id := v.Value.ID
+		switch {
+		case v.Value.State != dot.Ready:
+			p.work.soon(job{key: volumeLock(id), run: func(ctx context.Context) error { return p.settleVolume(ctx, id) }})
+		case v.Value.CSIName == "" && len(v.Value.Publications) == 0:
+			p.work.soon(p.staticJob(id))
+		}
+	}
+	return nil
+}
+
+// settleVolume goes on with the making or unmaking of a volume. What can only be
+// refused is left to who asked for the volume, and will delete it.
+func (p *plane) settleVolume(ctx context.Context, id dot.VolumeID) error {
+	unlock, err := p.locks.lock(ctx, volumeLock(id))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	rec, there, err := found(p.store.GetVolume(ctx, id))
+	if err != nil || !there {
+		return err
+	}
+	switch rec.Value.State {
+	case dot.Deleting:
+		fate := dropDot
+		if rec.Value.CSIName == "" {
+			fate = keepDot
+		}
+		err = p.removeClaim(ctx, rec, fate)
+	case dot.Creating:
+		var c claim
+		if c, err = p.claimOf(ctx, rec.Value); err == nil {
+			_, err = p.finishCreate(ctx, c)
+		}
+	}
+	switch dot.CodeOf(err) {
+	case dot.CodeNotFound, dot.CodePrecondition, dot.CodeInvalid, dot.CodeExhausted, dot.CodeExists:
+		klog.FromContext(ctx).Error(err, "a volume cannot be finished; delete its PersistentVolumeClaim", "volume", id)
+		return nil
+	}
+	return err
+}
+
+// settleDots goes on with dots and branches that dm asked for, and with
+// deletions.
+func (p *plane) settleDots(ctx context.Context) error {
+	dots, err := p.store.ListDots(ctx)
+	if err != nil {
+		return err
+	}
+	branches, err := p.store.ListAllBranches(ctx)
+	if err != nil {
+		return err
+	}
+	byPVC := map[dot.ID]bool{}
+	for _, d := range dots {
+		byPVC[d.Value.ID] = d.Value.MadeByPVC && d.Value.State == dot.Creating // its volume's retry finishes it
+		if d.Value.State == dot.Deleting {
+			p.work.soon(p.dotJob(d.Value.ID))
+		}
+	}
+	for _, rec := range branches {
+		b := rec.Value
+		switch {
+		case b.Master != p.pool || b.State == dot.Ready && !b.Hidden:
+		case b.Hidden && b.State == dot.Creating:
+			// A reset that a crash interrupted before the swap: the old head is
+			// still in place.
+			if _, err := p.hide(ctx, rec); err != nil {
+				return err
+			}
+			p.work.soon(p.dotJob(b.Dot))
+		case b.Hidden:
+			p.work.soon(p.dotJob(b.Dot))
+		case b.State == dot.Creating && !byPVC[b.Dot]:
+			p.work.soon(job{key: "branch " + b.ID.String(), run: func(ctx context.Context) error {
+				_, _, err := p.finishBranch(ctx, b.Dot, b.ID)
+				if dot.CodeOf(err) == dot.CodeNotFound && err != nil {
+					klog.FromContext(ctx).Error(err, "a branch cannot be finished", "branch", b.ID)
+					return nil
+				}
+				return err
+			}})
+		}
+	}
+	return nil
+}
+
+// checkHeads makes every head of this pool read-only that the registry gave to
+// another one meanwhile. It runs before the fence is lifted.
+func (p *plane) checkHeads(ctx context.Context) error {
+	branches, err := p.store.ListAllBranches(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range branches {
+		if b.Value.Master == p.pool || !p.engine.HasBranch(b.Value.ID) {
+			continue
+		}
+		head, err := p.engine.Parent().Child(b.Value.ID.String())
+		if err != nil {
+			return err
+		}
+		if err := p.engine.AdoptReadOnly(ctx, head); err != nil {
+			return err
+		}
+		klog.FromContext(ctx).Info("head belongs to another pool now, made read-only", "branch", b.Value.ID, "pool", b.Value.Master)
+	}
+	return nil
+}
+
+// checkInventory compares the pool with the registry once, at start. A registry
+// older than what the pool has seen is refused; what the registry does not know
+// is kept, read-only, and reported.
+func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error {
+	branches, err := p.store.ListAllBranches(ctx)
+	if err != nil {
+		return err
+	}
+	known := map[dot.BranchID]bool{}
+	for _, b := range branches {
+		known[b.Value.ID] = true
+	}
+	logger := klog.FromContext(ctx)
+	for _, f := range inv.Branches {
+		if f.Branch.Epoch.Incarnation > p.cluster.Incarnation {
+			return dot.Precondition("the registry is older than the pool: branch %s has seen incarnation %d, the registry is at %d. If etcd was restored from a backup, empty it and start with --recover", f.Branch.ID, f.Branch.Epoch.Incarnation, p.cluster.Incarnation)
+		}
+		if known[f.Branch.ID] {
+			continue
+		}
+		logger.Info("a dataset that the registry does not know is kept, read-only", "dataset", f.Dataset, "dot", f.Dot.FullName)
+		if !f.ReadOnly {
+			if err := p.engine.AdoptReadOnly(ctx, f.Dataset); err != nil {
+				return err
+			}
+		}
+	}
+	for _, u := range inv.Unknown {
+		logger.Info("something that is not ours lies below our root and is left alone", "name", u.Name, "reason", u.Reason)
+	}
+	return nil
+}
+
+// registerPool tells the cluster of this server's pool, and what it promises,
+// before its lease is taken. It writes nothing when nothing changed.
+func registerPool(ctx context.Context, s *store.Store, now dot.Pool) error {
+	return again(ctx, func() error {
+		rec, there, err := found(s.GetPool(ctx, now.ID))
+		if err != nil {
+			return err
+		}
+		if there {
+			now.Generation = rec.Value.Generation
+			same := rec.Value
+			same.FreeBytes = now.FreeBytes // it changes all the time
+			if same == now {
+				return nil
+			}
+		}
+		return s.Txn().Unchanged(store.PoolKey(now.ID), rec.Revision).PutPool(now).Commit(ctx)
+	})
+}

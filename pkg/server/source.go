@@ -1,0 +1,125 @@
+package server
+
+import (
+	"context"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+// source is what a new volume begins with; the zero value is nothing.
+type source struct {
+	commit *dot.Origin
+	subdot dot.Subdot
+	size   int64
+	// require makes a transaction fail when the source went away meanwhile.
+	require func(*store.Txn)
+}
+
+// resolveSource finds the commit that a restore or clone begins at, and refuses
+// one that the PVC's namespace may not use.
+func (p *plane) resolveSource(ctx context.Context, w wish) (source, error) {
+	switch {
+	case w.snapshot != nil:
+		return p.snapshotSource(ctx, w)
+	case !w.sourceVolume.IsZero():
+		return p.volumeSource(ctx, w)
+	}
+	return source{require: func(*store.Txn) {}}, nil
+}
+
+func (p *plane) snapshotSource(ctx context.Context, w wish) (source, error) {
+	c, err := p.findCommit(ctx, *w.snapshot)
+	if err != nil {
+		return source{}, err
+	}
+	d, err := p.store.GetDot(ctx, c.Value.Dot)
+	if err != nil {
+		return source{}, err
+	}
+	if err := d.Value.MayUse(w.requester()); err != nil {
+		return source{}, err
+	}
+	b, err := p.store.FindBranch(ctx, c.Value.Branch)
+	if err != nil {
+		return source{}, err
+	}
+	if err := p.here(ctx, d.Value, b.Value); err != nil {
+		return source{}, err
+	}
+	return source{
+		commit: &dot.Origin{Branch: c.Value.Branch, Commit: c.Value.ID},
+		subdot: c.Value.Subdot, size: c.Value.SizeBytes,
+		require: func(t *store.Txn) { t.Unchanged(store.CommitKey(c.Value.Dot, c.Value.ID), c.Revision) },
+	}, nil
+}
+
+// volumeSource names the commit that finishCreate will make of the source.
+func (p *plane) volumeSource(ctx context.Context, w wish) (source, error) {
+	v, err := p.store.GetVolume(ctx, w.sourceVolume)
+	if err != nil {
+		return source{}, err
+	}
+	c, err := p.claimOf(ctx, v.Value)
+	if err != nil {
+		return source{}, err
+	}
+	if v.Value.State != dot.Ready {
+		return source{}, dot.Errorf(dot.CodeAborted, "the volume to clone is not ready (%s); try again", v.Value.State)
+	}
+	if err := c.dot.MayUse(w.requester()); err != nil {
+		return source{}, err
+	}
+	if err := p.here(ctx, c.dot, c.branch); err != nil {
+		return source{}, err
+	}
+	return source{
+		commit: &dot.Origin{Branch: c.branch.ID, Commit: cloneBase(dot.VolumeIDOf(w.csiName))},
+		subdot: v.Value.Subdot, size: v.Value.SizeBytes,
+		require: func(t *store.Txn) { t.Present(store.VolumeKey(v.Value.ID)) },
+	}, nil
+}
+
+// cloneBase is the id of the commit at which a clone of a volume begins. It is
+// derived, so that a retry meets it, and never in the registry.
+func cloneBase(clone dot.VolumeID) dot.CommitID {
+	id, err := dot.ParseCommitID("clone-" + clone.String())
+	if err != nil {
+		return dot.CommitID{} // cannot be: the name is within the grammar
+	}
+	return id
+}
+
+func (p *plane) takeCloneBase(ctx context.Context, c claim, base engine.CommitRef) error {
+	of, err := p.store.FindBranch(ctx, base.Branch)
+	if err != nil {
+		return err
+	}
+	if of.Value.Hidden {
+		return dot.NotFound("the volume to clone was deleted meanwhile")
+	}
+	_, err = p.engine.Commit(ctx, dot.Commit{
+		ID: base.Commit, Dot: of.Value.Dot, Branch: of.Value.ID, Time: p.now(),
+		Author: "kubernetes", Message: "begin of the clone " + c.dot.FullName.String(),
+	})
+	return err
+}
+
+// findCommit finds a commit by its handle; CodeNotFound when there is none, or
+// it is on its way out.
+func (p *plane) findCommit(ctx context.Context, h dot.SnapshotHandle) (store.Record[dot.Commit], error) {
+	id := h.Dot
+	if id.IsZero() {
+		rec, err := p.store.LookupName(ctx, h.FullName)
+		if err != nil {
+			return store.Record[dot.Commit]{}, err
+		}
+		id = rec.Value
+	}
+	c, err := p.store.GetCommit(ctx, id, h.Commit)
+	if err == nil && c.Value.Deleting {
+		return c, dot.NotFound("snapshot %s was deleted", h)
+	}
+	return c, err
+}

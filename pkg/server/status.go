@@ -1,0 +1,52 @@
+package server
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+
+	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+)
+
+// statusHandler implements dotmeshv1connect.ServerServiceHandler. It answers also
+// while the server is starting.
+type statusHandler struct{ s *Server }
+
+func (h statusHandler) GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error) {
+	res := &v1.GetVersionResponse{Version: h.s.cfg.Version}
+	if p, err := h.s.ready(); err == nil {
+		res.ZfsModule, res.ZfsUserland = p.about.zfsModule, p.about.zfsUserland
+	}
+	return connect.NewResponse(res), nil
+}
+
+func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error) {
+	res := &v1.GetStatusResponse{Node: h.s.cfg.NodeName}
+	p, err := h.s.ready()
+	if err != nil {
+		res.Conditions = []*v1.Condition{{Type: "Ready", Reason: "Starting", Message: err.Error()}}
+		return connect.NewResponse(res), nil
+	}
+	res.PoolId, res.PoolName = p.pool.String(), p.about.poolName
+	_, leaseErr := p.lease.current()
+	health, healthErr := p.health.get(ctx)
+	res.Health, res.SizeBytes, res.FreeBytes = health.State, health.SizeBytes, health.FreeBytes
+	res.FragmentationPercent = uint32(health.FragmentPercent)
+	if !health.Writes {
+		res.Health = "STALLED"
+	}
+	res.Conditions = []*v1.Condition{
+		condition("Lease", leaseErr, "Held", "NotHeld", ""),
+		condition("PoolHealthy", healthErr, health.State, "Unknown", health.Problem),
+		condition("Registry", p.store.Ping(ctx), "Reachable", "Away", ""),
+	}
+	res.Ready = p.ready(ctx) == nil
+	return connect.NewResponse(res), nil
+}
+
+func condition(kind string, err error, good, bad, problem string) *v1.Condition {
+	if err != nil {
+		return &v1.Condition{Type: kind, Reason: bad, Message: err.Error()}
+	}
+	return &v1.Condition{Type: kind, Ok: problem == "", Reason: good, Message: problem}
+}
