@@ -1,0 +1,707 @@
+//go:build zfs
+
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/zfstest"
+)
+
+// rig is an engine on a throwaway pool.
+type rig struct {
+	*Engine
+	t      *testing.T
+	pool   *zfstest.Pool
+	runDir string
+	mu     sync.Mutex
+	// commands are the verbs of the processes that were started.
+	commands []string
+	// at, if set, is called at every crash point.
+	at crash.Hook
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, runDir: t.TempDir()}
+	r.pool = zfstest.New(t, 1<<30, zfs.Config{Observe: r.observe, Crash: r.pass})
+	r.open()
+	if err := r.SetUpRoot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) pass(ctx context.Context, p crash.Point) { r.at.Pass(ctx, p) }
+
+func (r *rig) observe(args []string, _ time.Duration, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.commands = append(r.commands, strings.Join(args[:2], " "))
+}
+
+// open starts a server anew on the pool as it is.
+func (r *rig) open() {
+	r.t.Helper()
+	e, err := Open(r.t.Context(), Config{ZFS: r.pool.Client, Root: r.pool.Root(), ClusterID: "test", RunDir: r.runDir, Hook: r.pass})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.Engine = e
+}
+
+// started gives the commands since the last call.
+func (r *rig) started() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	commands := r.commands
+	r.commands = nil
+	return commands
+}
+
+func (r *rig) newDot(name string) (dot.Dot, dot.Branch) {
+	id := dot.NewID()
+	d := dot.Dot{ID: id, FullName: dot.FullName{Namespace: dot.DefaultNamespace, Name: must(dot.ParseName(name))}, State: dot.Ready, Created: time.Now().UTC()}
+	return d, dot.Branch{ID: dot.NewBranchID(), Dot: id, Name: dot.MasterBranch, State: dot.Ready, Master: r.PoolID(), Epoch: dot.Epoch{Incarnation: 1, Number: 1}}
+}
+
+// claim adds a volume of a size on a subdot.
+func claim(d *dot.Dot, b dot.Branch, subdot string, size int64) dot.Volume {
+	s := must(dot.ParseSubdot(subdot))
+	d.AssignSubdot(s, true)
+	return dot.Volume{ID: dot.VolumeIDOf(d.ID.String() + subdot), CSIName: subdot, State: dot.Ready, Dot: d.ID, Branch: b.ID, Subdot: s, SizeBytes: size}
+}
+
+func (r *rig) create(name string, from *CommitRef) (dot.Dot, dot.Branch) {
+	r.t.Helper()
+	d, b := r.newDot(name)
+	v := claim(&d, b, "__default__", 32<<20)
+	if err := r.CreateBranch(r.t.Context(), BranchSpec{Dot: d, Branch: b, Volumes: []dot.Volume{v}, From: from}); err != nil {
+		r.t.Fatal(err)
+	}
+	return d, b
+}
+
+func (r *rig) commit(b dot.Branch) CommitRef {
+	r.t.Helper()
+	c := dot.Commit{ID: dot.NewCommitID(), Dot: b.Dot, Branch: b.ID, Sequence: 1, Message: "a\nmessage", Time: time.Now().UTC()}
+	stored, err := r.Commit(r.t.Context(), c)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return CommitRef{Branch: b.ID, Commit: c.ID, GUID: stored.GUID}
+}
+
+func (r *rig) prepare(d dot.Dot, b dot.Branch, subdot string, quota int64) Mountable {
+	r.t.Helper()
+	s := must(dot.ParseSubdot(subdot))
+	m, err := r.Prepare(r.t.Context(), PrepareSpec{Branch: b.ID, Subdot: s, Record: d.Subdots[s], QuotaBytes: quota})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return m
+}
+
+// mounted runs f with a branch mounted.
+func (r *rig) mounted(b dot.Branch, f func(dir string)) {
+	r.t.Helper()
+	dataset := must(r.Parent().Child(b.ID.String()))
+	dir := r.t.TempDir()
+	if err := unix.Mount(dataset.String(), dir, "zfs", 0, ""); err != nil {
+		r.t.Fatalf("mounting %s: %v", dataset, err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			r.t.Errorf("unmounting %s: %v", dir, err)
+			_ = unix.Unmount(dir, unix.MNT_DETACH)
+		}
+	}()
+	f(dir)
+}
+
+func (r *rig) write(b dot.Branch, name, content string) {
+	r.t.Helper()
+	r.mounted(b, func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
+func (r *rig) read(b dot.Branch, name string) string {
+	r.t.Helper()
+	var got []byte
+	r.mounted(b, func(dir string) { got, _ = os.ReadFile(filepath.Join(dir, name)) })
+	return string(got)
+}
+
+// names lists what lies below the parent, with "dotmesh/" and ids as they are.
+func (r *rig) names() []string {
+	r.t.Helper()
+	items, err := r.pool.List(r.t.Context(), r.Parent(), zfs.ListOptions{Kinds: []zfs.Kind{zfs.KindFilesystem, zfs.KindSnapshot}, Depth: zfs.All, Properties: []zfs.Property{zfs.PropUsed}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var names []string
+	for _, item := range items {
+		if item.Dataset != r.Parent() {
+			names = append(names, strings.TrimPrefix(item.Target().String(), r.Parent().String()+"/"))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func same(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+func TestLifeOfABranch(t *testing.T) {
+	r := newRig(t)
+	r.started()
+	d, b := r.create("life", nil)
+	same(t, "processes of a new dot", r.started(), "zfs create")
+	m := r.prepare(d, b, "__default__", 32<<20)
+	if m.GUID == 0 || m.Directory != "__default__" {
+		t.Errorf("got %+v", m)
+	}
+	// The quota was given at creation; the GUID must be asked for once.
+	same(t, "processes of the first prepare", r.started(), "zfs get")
+	r.prepare(d, b, "__default__", 32<<20)
+	same(t, "processes of the second prepare", r.started())
+
+	r.write(b, "__default__/file", "old")
+	ref := r.commit(b)
+	same(t, "processes of a commit", r.started(), "zfs program")
+	r.write(b, "__default__/file", "new")
+
+	_, restored := r.create("restored", &ref)
+	same(t, "processes of a restore", r.started(), "zfs clone")
+	if got := r.read(restored, "__default__/file"); got != "old" {
+		t.Errorf("restored: got %q, want old", got)
+	}
+	if got := r.read(b, "__default__/file"); got != "new" {
+		t.Errorf("source: got %q, want new", got)
+	}
+
+	inv, err := r.Inventory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(inv.Branches) != 2 || len(inv.Commits) != 1 || len(inv.Unknown) != 0 || !inv.Fenced {
+		t.Errorf("got %+v", inv)
+	}
+	if got := inv.Branches[0].Dot; got.FullName != d.FullName || got.Subdots[dot.DefaultSubdot] != d.Subdots[dot.DefaultSubdot] {
+		t.Errorf("dot: got %+v, want %+v", got, d)
+	}
+	if got := inv.Commits[0]; got.Commit.Message != "a\nmessage" || got.Clones != 1 {
+		t.Errorf("commit: got %+v", got)
+	}
+
+	// The source goes while its clone lives.
+	if err := r.DestroyCommit(t.Context(), ref); !errors.Is(err, ErrInUse) {
+		t.Fatalf("got %v, want ErrInUse", err)
+	}
+	if err := r.DestroyBranch(t.Context(), b.ID); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after the source is gone", r.names(), restored.ID.String())
+	if got := r.read(restored, "__default__/file"); got != "old" {
+		t.Errorf("restored, without its source: got %q, want old", got)
+	}
+	for range 2 {
+		if err := r.DestroyBranch(t.Context(), restored.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, "at the end", r.names())
+}
+
+func TestIdempotence(t *testing.T) {
+	r := newRig(t)
+	d, b := r.newDot("again")
+	spec := BranchSpec{Dot: d, Branch: b}
+	for range 2 {
+		if err := r.CreateBranch(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := dot.Commit{ID: dot.NewCommitID(), Dot: d.ID, Branch: b.ID}
+	first, err := r.Commit(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A crash forgot the index's entries before Open reads them.
+	for range 2 {
+		delete(r.index.branches, b.ID)
+		delete(r.index.commits, commitKey{b.ID, c.ID})
+		if err := r.CreateBranch(t.Context(), spec); err != nil {
+			t.Errorf("creating again: %v", err)
+		}
+		if got, err := r.Commit(t.Context(), c); err != nil || got != first {
+			t.Errorf("committing again: got %v, %v, want %v", got, err, first)
+		}
+		r.open()
+	}
+	other := spec
+	other.Branch.Dot = dot.NewID()
+	if err := r.CreateBranch(t.Context(), other); dot.CodeOf(err) != dot.CodeExists {
+		t.Errorf("another dot's branch: got %v", err)
+	}
+	if err := r.DestroyCommit(t.Context(), CommitRef{Branch: b.ID, Commit: dot.NewCommitID()}); err != nil {
+		t.Errorf("a commit that is not there: %v", err)
+	}
+	if err := r.SetUpRoot(t.Context()); err != nil {
+		t.Errorf("setting up again: %v", err)
+	}
+	if _, err := Open(t.Context(), Config{ZFS: r.pool.Client, Root: r.pool.Root(), ClusterID: "other", RunDir: r.runDir}); dot.CodeOf(err) != dot.CodePrecondition {
+		t.Errorf("another cluster's root: got %v", err)
+	}
+	// A power cut between a dataset and its properties.
+	_, bare := r.newDot("bare")
+	dataset := must(r.Parent().Child(bare.ID.String()))
+	if err := r.pool.CreateFilesystem(t.Context(), dataset, nil); err != nil {
+		t.Fatal(err)
+	}
+	d, _ = r.newDot("bare")
+	d.ID = bare.Dot
+	if err := r.CreateBranch(t.Context(), BranchSpec{Dot: d, Branch: bare}); err != nil {
+		t.Fatal(err)
+	}
+	if inv, err := r.Inventory(t.Context()); err != nil || len(inv.Branches) != 2 || len(inv.Unknown) != 0 {
+		t.Errorf("got %+v, %v", inv, err)
+	}
+}
+
+func TestFiftyCommitsStartFewProcesses(t *testing.T) {
+	r := newRig(t)
+	_, b := r.create("busy", nil)
+	_, b2 := r.create("busy2", nil)
+	r.started()
+	const count = 50
+	var all sync.WaitGroup
+	for n := range count {
+		all.Go(func() {
+			branch := b
+			if n%2 == 1 {
+				branch = b2
+			}
+			c := dot.Commit{ID: dot.NewCommitID(), Dot: branch.Dot, Branch: branch.ID, Message: fmt.Sprint(n)}
+			if stored, err := r.Commit(t.Context(), c); err != nil || stored.GUID == 0 || stored.CreateTXG == 0 {
+				t.Errorf("%d: got %v, %v", n, stored, err)
+			}
+		})
+	}
+	all.Wait()
+	if got := r.started(); len(got) > 4 {
+		t.Errorf("%d commits started %d processes: %q", count, len(got), got)
+	}
+	if got := len(r.names()); got != count+2 {
+		t.Errorf("got %d names, want %d", got, count+2)
+	}
+}
+
+func TestDestroyOfAnOriginWithManyDependents(t *testing.T) {
+	r := newRig(t)
+	_, origin := r.create("origin", nil)
+	var refs []CommitRef
+	var clones []dot.Branch
+	for n := range 3 {
+		r.write(origin, "n", fmt.Sprint(n))
+		ref := r.commit(origin)
+		refs = append(refs, ref)
+		_, clone := r.create(fmt.Sprint("clone", n), &ref)
+		clones = append(clones, clone)
+	}
+	own := r.commit(clones[1])
+	_, grandchild := r.create("grandchild", &own)
+	r.commit(origin) // newer than any clone
+	if err := r.DestroyBranch(t.Context(), origin.ID); err != nil {
+		t.Fatal(err)
+	}
+	if r.HasBranch(origin.ID) {
+		t.Error("still there")
+	}
+	for n, clone := range clones {
+		if got := r.read(clone, "n"); got != fmt.Sprint(n) {
+			t.Errorf("clone %d: got %q", n, got)
+		}
+	}
+	// The index and a fresh look agree about where commits lie.
+	for range 2 {
+		if _, err := r.FindCommit(own); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.FindCommit(refs[0]); err != nil {
+			t.Errorf("a commit that clones still need: %v", err)
+		}
+		r.open()
+	}
+	inv, err := r.Inventory(t.Context())
+	if err != nil || len(inv.Unknown) != 0 || len(inv.Branches) != 4 {
+		t.Errorf("got %+v, %v", inv, err)
+	}
+	for _, c := range inv.Commits {
+		if c.Deleted != (c.Commit.Branch == origin.ID) {
+			t.Errorf("got %+v", c)
+		}
+	}
+	// A commit of a promoted branch can still be cloned.
+	_, late := r.create("late", &own)
+	for _, b := range []dot.Branch{clones[2], clones[1], clones[0], late, grandchild} {
+		if err := r.DestroyBranch(t.Context(), b.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, "at the end", r.names())
+}
+
+func TestBusyIsNamed(t *testing.T) {
+	r := newRig(t)
+	_, b := r.create("busy", nil)
+	r.mounted(b, func(string) {
+		err := r.DestroyBranch(t.Context(), b.ID)
+		if dot.CodeOf(err) != dot.CodeAborted || !strings.Contains(err.Error(), "process") {
+			t.Errorf("got %v, want CodeAborted with a process", err)
+		}
+		if err := r.CheckReset(t.Context(), b.ID); dot.CodeOf(err) != dot.CodePrecondition {
+			t.Errorf("reset: got %v, want CodePrecondition", err)
+		}
+	})
+	if err := r.DestroyBranch(t.Context(), b.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReset(t *testing.T) {
+	r := newRig(t)
+	d, old := r.create("reset", nil)
+	r.write(old, "n", "1")
+	ref := r.commit(old)
+	r.write(old, "n", "2")
+	_, replacement := r.newDot("reset")
+	replacement.Dot = d.ID
+	if err := r.Reset(t.Context(), old.ID, BranchSpec{Dot: d, Branch: replacement, From: &ref}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Retire(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.read(replacement, "n"); got != "1" {
+		t.Errorf("got %q, want 1", got)
+	}
+	if got := r.read(old, "n"); got != "2" {
+		t.Errorf("the old head: got %q, want 2", got)
+	}
+	inv, err := r.Inventory(t.Context())
+	if err != nil || len(inv.Branches) != 2 || !inv.Branches[0].Branch.Hidden || !inv.Branches[0].ReadOnly {
+		t.Errorf("got %+v, %v", inv.Branches, err)
+	}
+}
+
+func TestSubdotQuota(t *testing.T) {
+	r := newRig(t)
+	d, b := r.newDot("quota")
+	small, large := claim(&d, b, "small", 16<<20), claim(&d, b, "large", 64<<20)
+	if err := r.CreateBranch(t.Context(), BranchSpec{Dot: d, Branch: b, Volumes: []dot.Volume{small}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetVolume(t.Context(), large, b.ID, d.Subdots[large.Subdot]); err != nil {
+		t.Fatal(err)
+	}
+	r.prepare(d, b, "small", small.SizeBytes)
+	r.prepare(d, b, "large", large.SizeBytes)
+	r.mounted(b, func(dir string) {
+		for _, v := range []dot.Volume{small, large} {
+			var st unix.Statfs_t
+			if err := unix.Statfs(filepath.Join(dir, v.Subdot.String()), &st); err != nil {
+				t.Fatal(err)
+			}
+			if got := int64(st.Blocks) * st.Bsize; got != v.SizeBytes {
+				t.Errorf("%s: df shows %d, want %d", v.Subdot, got, v.SizeBytes)
+			}
+			info, err := os.Stat(filepath.Join(dir, v.Subdot.String()))
+			if err != nil || info.Mode().Perm() != subdotMode {
+				t.Errorf("%s: mode %v, %v", v.Subdot, info.Mode(), err)
+			}
+		}
+		err := fill(filepath.Join(dir, "small", "fill"), 40<<20)
+		if !errors.Is(err, unix.EDQUOT) {
+			t.Errorf("past the quota: got %v, want EDQUOT", err)
+		}
+		if err := fill(filepath.Join(dir, "large", "fill"), 40<<20); err != nil {
+			t.Errorf("the neighbour: %v", err)
+		}
+	})
+	// Growing, also while mounted; a restored quota and a commit over it.
+	r.mounted(b, func(dir string) {
+		r.prepare(d, b, "small", 96<<20)
+		if err := fill(filepath.Join(dir, "small", "more"), 20<<20); err != nil {
+			t.Errorf("after growing: %v", err)
+		}
+	})
+	r.commit(b)
+	if err := r.RemoveVolume(t.Context(), b.ID, small.ID); err != nil {
+		t.Fatal(err)
+	}
+	r.mounted(b, func(dir string) {
+		sub := t.TempDir()
+		if err := unix.Mount(filepath.Join(dir, "small"), sub, "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.RemoveSubdot(t.Context(), b.ID, small.Subdot, d.Subdots[small.Subdot]); dot.CodeOf(err) != dot.CodeAborted {
+			t.Errorf("removing a published subdot: got %v", err)
+		}
+		if err := unix.Unmount(sub, 0); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			if err := r.RemoveSubdot(t.Context(), b.ID, small.Subdot, d.Subdots[small.Subdot]); err != nil {
+				t.Error(err)
+			}
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != "large" {
+			t.Errorf("left: %v, %v", entries, err)
+		}
+	})
+	inv, err := r.Inventory(t.Context())
+	if err != nil || len(inv.Branches[0].Volumes) != 1 || len(inv.Branches[0].Dot.Subdots) != 1 {
+		t.Errorf("got %+v, %v", inv.Branches, err)
+	}
+}
+
+// fill writes so that ZFS cannot compress it away, and waits for the disk: a
+// quota is enforced a txg late.
+func fill(path string, bytes int) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := make([]byte, 1<<20)
+	for range bytes / len(block) {
+		_, _ = rand.Read(block)
+		if _, err := f.Write(block); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestSubdotAttacks(t *testing.T) {
+	r := newRig(t)
+	d, b := r.create("attacked", nil)
+	r.prepare(d, b, "__default__", 32<<20)
+	outside := t.TempDir()
+	kept := filepath.Join(outside, "kept")
+	if err := os.WriteFile(kept, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	attacks := map[string]func(path string) error{
+		"link":   func(p string) error { return os.Symlink(outside, p) },
+		"device": func(p string) error { return unix.Mknod(p, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))) },
+		"file":   func(p string) error { return os.WriteFile(p, nil, 0o600) },
+		"pipe":   func(p string) error { return unix.Mkfifo(p, 0o600) },
+	}
+	for name, attack := range attacks {
+		claim(&d, b, name, 0)
+		r.mounted(b, func(dir string) {
+			if err := attack(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		s := must(dot.ParseSubdot(name))
+		spec := PrepareSpec{Branch: b.ID, Subdot: s, Record: d.Subdots[s]}
+		if _, err := r.Prepare(t.Context(), spec); dot.CodeOf(err) != dot.CodePrecondition {
+			t.Errorf("%s: got %v, want CodePrecondition", name, err)
+		}
+		if err := r.RemoveSubdot(t.Context(), b.ID, s, d.Subdots[s]); err != nil {
+			t.Errorf("removing %s: %v", name, err)
+		}
+	}
+	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() == subdotMode {
+		t.Errorf("a directory outside was changed: %v, %v", info.Mode(), err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Errorf("a file outside is gone: %v", err)
+	}
+	// A directory with content that was never a subdot, and links in it.
+	claim(&d, b, "adopted", 0)
+	r.mounted(b, func(dir string) {
+		deep := filepath.Join(dir, "adopted", "x", "y")
+		if err := os.MkdirAll(deep, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{
+			os.WriteFile(filepath.Join(deep, "file"), make([]byte, 1<<20), 0o600),
+			os.Symlink(outside, filepath.Join(deep, "out")), unix.Mkfifo(filepath.Join(deep, "pipe"), 0o600),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	r.prepare(d, b, "adopted", 8<<20)
+	want := d.Subdots[must(dot.ParseSubdot("adopted"))].ProjectID
+	r.mounted(b, func(dir string) {
+		for _, path := range []string{"adopted", "adopted/x/y", "adopted/x/y/file"} {
+			f, err := os.Open(filepath.Join(dir, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _, err := zfs.ProjectID(f); err != nil || got != want {
+				t.Errorf("%s: got project %d, %v, want %d", path, got, err, want)
+			}
+			f.Close()
+		}
+		if info, err := os.Stat(filepath.Join(dir, "adopted")); err != nil || info.Mode().Perm() != 0o700 && info.Mode().Perm() != 0o755 {
+			t.Errorf("the mode of an adopted directory was changed: %v, %v", info.Mode(), err)
+		}
+	})
+	if err := r.RemoveSubdot(t.Context(), b.ID, must(dot.ParseSubdot("adopted")), d.Subdots[must(dot.ParseSubdot("adopted"))]); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Errorf("a file outside is gone: %v", err)
+	}
+}
+
+func TestReadOnlyRestore(t *testing.T) {
+	r := newRig(t)
+	d, b := r.create("source", nil)
+	r.prepare(d, b, "__default__", 32<<20)
+	r.write(b, "__default__/f", "x")
+	ref := r.commit(b)
+	rd, rb := r.newDot("readonly")
+	rb.ReadOnly = true
+	v := claim(&rd, rb, "__default__", 64<<20)
+	if err := r.CreateBranch(t.Context(), BranchSpec{Dot: rd, Branch: rb, Volumes: []dot.Volume{v}, From: &ref}); err != nil {
+		t.Fatal(err)
+	}
+	m := r.prepare(rd, rb, "__default__", 64<<20)
+	if !m.ReadOnly {
+		t.Errorf("got %+v", m)
+	}
+	rec := rd.AssignSubdot(must(dot.ParseSubdot("missing")), true)
+	if _, err := r.Prepare(t.Context(), PrepareSpec{Branch: rb.ID, Subdot: must(dot.ParseSubdot("missing")), Record: rec, ReadOnly: true}); dot.CodeOf(err) != dot.CodePrecondition {
+		t.Errorf("a subdot that the commit lacks: got %v", err)
+	}
+	r.mounted(rb, func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, "w"), nil, 0o600); !errors.Is(err, unix.EROFS) {
+			t.Errorf("writing: got %v, want EROFS", err)
+		}
+		var st unix.Statfs_t
+		if err := unix.Statfs(filepath.Join(dir, "__default__"), &st); err != nil || int64(st.Blocks)*st.Bsize != 64<<20 {
+			t.Errorf("df shows %d, %v", int64(st.Blocks)*st.Bsize, err)
+		}
+	})
+}
+
+func TestRootVolume(t *testing.T) {
+	r := newRig(t)
+	d, b := r.newDot("root")
+	v := claim(&d, b, "__root__", 24<<20)
+	if err := r.CreateBranch(t.Context(), BranchSpec{Dot: d, Branch: b, Volumes: []dot.Volume{v}}); err != nil {
+		t.Fatal(err)
+	}
+	if m := r.prepare(d, b, "__root__", 24<<20); m.Directory != "" {
+		t.Errorf("got %+v", m)
+	}
+	r.mounted(b, func(dir string) {
+		if err := fill(filepath.Join(dir, "fill"), 40<<20); !errors.Is(err, unix.EDQUOT) {
+			t.Errorf("got %v, want EDQUOT", err)
+		}
+	})
+	r.commit(b) // a full head can be committed
+	usage, err := r.Usage(t.Context(), b.ID)
+	if err != nil || usage[b.ID].ReferencedBytes < 16<<20 {
+		t.Errorf("usage: got %+v, %v", usage, err)
+	}
+	if usage, err = r.Usage(t.Context()); err != nil || len(usage) != 1 {
+		t.Errorf("usage of all: got %+v, %v", usage, err)
+	}
+	health, err := r.Health(t.Context(), 30*time.Second)
+	if err != nil || health.State != zfs.HealthOnline || !health.Writes || health.SizeBytes == 0 || health.Problem != "" {
+		t.Errorf("health: got %+v, %v", health, err)
+	}
+	if total, free, err := r.Capacity(t.Context()); err != nil || free <= 0 || total < free {
+		t.Errorf("capacity: got %d, %d, %v", total, free, err)
+	}
+}
+
+func TestFence(t *testing.T) {
+	r := newRig(t)
+	d, b := r.create("fenced", nil)
+	if err := r.Fence(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	r.prepare(d, b, "__default__", 32<<20) // nobody else has a copy: the fence does not reach it
+	if err := r.InheritFence(t.Context(), b.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	claim(&d, b, "more", 0)
+	s := must(dot.ParseSubdot("more"))
+	spec := PrepareSpec{Branch: b.ID, Subdot: s, Record: d.Subdots[s]}
+	if _, err := r.Prepare(t.Context(), spec); dot.CodeOf(err) != dot.CodePrecondition {
+		t.Errorf("behind the fence: got %v, want CodePrecondition", err)
+	}
+	if err := r.Fence(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Prepare(t.Context(), spec); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReplayOncePerImport: a head that was not mounted since the import is
+// mounted before its first commit, and only then.
+func TestReplayOncePerImport(t *testing.T) {
+	r := newRig(t)
+	_, b := r.create("replayed", nil)
+	replays := 0
+	r.at = func(_ context.Context, p crash.Point) {
+		if p == AfterReplay {
+			replays++
+		}
+	}
+	r.commit(b)
+	if replays != 0 {
+		t.Errorf("a new branch was replayed %d times", replays)
+	}
+	if err := r.pool.Export(t.Context(), r.pool.Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.pool.Import(t.Context(), zfs.ImportSpec{Devices: []string{r.pool.Device.Path}, Name: r.pool.Name}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r.open() // a restart of the server forgets nothing
+		r.commit(b)
+		r.commit(b)
+		if replays != 1 {
+			t.Errorf("after an import: got %d replays, want 1", replays)
+		}
+	}
+}
