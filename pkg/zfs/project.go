@@ -116,7 +116,9 @@ type fsxattr struct {
 const (
 	ioctlGetXattr   = 0x801c581f // FS_IOC_FSGETXATTR
 	ioctlSetXattr   = 0x401c5820 // FS_IOC_FSSETXATTR
-	flagProjInherit = 0x200      // FS_XFLAG_PROJINHERIT
+	// FS_PROJINHERIT_FL: ZFS takes it where other file systems take
+	// FS_XFLAG_PROJINHERIT, 0x200 (its zpl_ioctl_setxattr).
+	flagProjInherit = 0x20000000
 )
 
 // ProjectID reads a file's or directory's project id and whether new entries
