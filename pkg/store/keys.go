@@ -182,7 +182,7 @@ func (k Key) String() string {
 func (k Key) Dot() dot.ID {
 	switch k.kind {
 	case KindDots, KindBranches, KindCommits:
-		return must(dot.ParseID(k.first))
+		return parsed(dot.ParseID(k.first))
 	}
 	return dot.ID{}
 }
@@ -192,7 +192,7 @@ func (k Key) Name() dot.FullName {
 	if k.kind != KindNames {
 		return dot.FullName{}
 	}
-	return dot.FullName{Namespace: must(dot.ParseNamespace(k.first)), Name: must(dot.ParseName(k.second))}
+	return dot.FullName{Namespace: parsed(dot.ParseNamespace(k.first)), Name: parsed(dot.ParseName(k.second))}
 }
 
 // Branch gives the name of a branches key, else none.
@@ -200,7 +200,7 @@ func (k Key) Branch() dot.BranchName {
 	if k.kind != KindBranches {
 		return dot.BranchName{}
 	}
-	return must(dot.ParseBranchName(k.second))
+	return parsed(dot.ParseBranchName(k.second))
 }
 
 // BranchID gives the branch of a branchids, epochs, deleted, replicas or
@@ -208,9 +208,9 @@ func (k Key) Branch() dot.BranchName {
 func (k Key) BranchID() dot.BranchID {
 	switch k.kind {
 	case KindBranchIDs, KindEpochs, KindDeleted, KindReplicas:
-		return must(dot.ParseBranchID(k.first))
+		return parsed(dot.ParseBranchID(k.first))
 	case KindAssignments:
-		return must(dot.ParseBranchID(k.second))
+		return parsed(dot.ParseBranchID(k.second))
 	}
 	return dot.BranchID{}
 }
@@ -220,7 +220,7 @@ func (k Key) Commit() dot.CommitID {
 	if k.kind != KindCommits {
 		return dot.CommitID{}
 	}
-	return must(dot.ParseCommitID(k.second))
+	return parsed(dot.ParseCommitID(k.second))
 }
 
 // Volume gives the volume of a volumes key, else none.
@@ -228,22 +228,22 @@ func (k Key) Volume() dot.VolumeID {
 	if k.kind != KindVolumes {
 		return dot.VolumeID{}
 	}
-	return must(dot.ParseVolumeID(k.first))
+	return parsed(dot.ParseVolumeID(k.first))
 }
 
 // Pool gives the pool of a pools, alive, assignments or replicas key, else none.
 func (k Key) Pool() dot.PoolID {
 	switch k.kind {
 	case KindPools, KindAlive, KindAssignments:
-		return must(dot.ParsePoolID(k.first))
+		return parsed(dot.ParsePoolID(k.first))
 	case KindReplicas:
-		return must(dot.ParsePoolID(k.second))
+		return parsed(dot.ParsePoolID(k.second))
 	}
 	return dot.PoolID{}
 }
 
-// must takes a part that was checked when the key was made.
-func must[T any](v T, _ error) T { return v }
+// parsed takes a part that was checked when the key was made.
+func parsed[T any](v T, _ error) T { return v }
 
 // Prefix names the keys that begin alike.
 type Prefix struct{ path string }

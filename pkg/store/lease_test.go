@@ -84,7 +84,7 @@ func TestRestartTakesOverItsOwnLease(t *testing.T) {
 func TestKilledHoldersLeaseEnds(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	killed := openAt(t, Config{Endpoints: []string{shared}, Prefix: s.prefix})
+	killed := openAt(t, Config{Endpoints: []string{shared.endpoint(t)}, Prefix: s.prefix})
 	l := acquire(t, killed, Instance{"server-1", "boot-1"})
 	killed.Close()
 	eventually(t, 2*time.Second, "the closed store's lease is done", func() bool { return isDone(l) })

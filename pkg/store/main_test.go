@@ -2,8 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,32 +12,48 @@ import (
 )
 
 // shared is one etcd for the tests that do not stop it; each has a prefix of its
-// own.
-var shared string
+// own. It is started by the first that needs it.
+var shared etcdOfAll
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+type etcdOfAll struct {
+	once   sync.Once
+	dir    string
+	server *embedded.Server
+	err    error
+}
 
-func runTests(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "dotmesh-store-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+func (e *etcdOfAll) endpoint(t *testing.T) string {
+	t.Helper()
+	e.once.Do(func() {
+		if e.dir, e.err = os.MkdirTemp("", "dotmesh-store-"); e.err == nil {
+			e.server, e.err = embedded.Start(context.Background(), embedded.Config{Dir: e.dir, UnsafeNoFsync: true})
+		}
+	})
+	if e.err != nil {
+		t.Fatal(e.err)
 	}
-	defer os.RemoveAll(dir)
-	server, err := embedded.Start(context.Background(), embedded.Config{Dir: dir, UnsafeNoFsync: true})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	return e.server.Endpoint()
+}
+
+func (e *etcdOfAll) close() {
+	if e.server != nil {
+		e.server.Close()
 	}
-	defer server.Close()
-	shared = server.Endpoint()
-	return m.Run()
+	if e.dir != "" {
+		os.RemoveAll(e.dir)
+	}
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	shared.close()
+	os.Exit(code)
 }
 
 // open gives a store of its own on the shared etcd.
 func open(t *testing.T) *Store {
 	t.Helper()
-	return openAt(t, Config{Endpoints: []string{shared}, Prefix: "/" + t.Name() + "/"})
+	return openAt(t, Config{Endpoints: []string{shared.endpoint(t)}, Prefix: "/" + t.Name() + "/"})
 }
 
 // openOwn gives a store on an etcd that nobody else writes to or compacts.

@@ -23,7 +23,9 @@ const (
 	defaultDialTimeout    = 5 * time.Second
 
 	// A dead connection is noticed within the sum of these two.
-	pingInterval = 10 * time.Second // etcd closes on clients that ping oftener than every 5 s
+	// Only connections with a request under way are pinged: etcd closes on
+	// clients that ping idle ones, or oftener than every 5 s.
+	pingInterval = 10 * time.Second
 	pingTimeout  = 3 * time.Second
 
 	// gRPC's own delay between attempts to connect grows to two minutes, many
@@ -115,10 +117,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Endpoints:            cfg.Endpoints,
 		DialKeepAliveTime:    pingInterval,
 		DialKeepAliveTimeout: pingTimeout,
-		// Idle connections are pinged too: the lease's requests are short.
-		PermitWithoutStream: true,
-		Logger:              zap.NewNop(), // errors come back from the calls, and we log them
-		DialOptions:         options,
+		Logger:               zap.NewNop(), // errors come back from the calls, and we log them
+		DialOptions:          options,
 	})
 	if err != nil {
 		return nil, dot.Errorf(dot.CodeInternal, "connect to etcd at %s: %w", s.where, err)

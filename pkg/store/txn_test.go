@@ -192,7 +192,7 @@ func TestCrashAtEachPoint(t *testing.T) {
 			continue // passed by the lease's own goroutine: see TestLeaseIsRenewed
 		}
 		t.Run(string(point), func(t *testing.T) {
-			cfg := Config{Endpoints: []string{shared}, Prefix: "/" + t.Name() + "/"}
+			cfg := Config{Endpoints: []string{shared.endpoint(t)}, Prefix: "/" + t.Name() + "/"}
 			hit := false
 			cfg.Hook = func(_ context.Context, p crash.Point) {
 				if p == point {

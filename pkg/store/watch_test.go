@@ -139,7 +139,7 @@ func TestSlowReaderMissesNothing(t *testing.T) {
 
 func TestWatchEndsWithTheStore(t *testing.T) {
 	t.Parallel()
-	s := openAt(t, Config{Endpoints: []string{shared}, Prefix: "/" + t.Name() + "/"})
+	s := openAt(t, Config{Endpoints: []string{shared.endpoint(t)}, Prefix: "/" + t.Name() + "/"})
 	events := s.Watch(context.Background(), All(), 0)
 	wantResync(t, next(t, events))
 	s.Close()
