@@ -114,8 +114,8 @@ type fsxattr struct {
 }
 
 const (
-	ioctlGetXattr   = 0x801c581f // FS_IOC_FSGETXATTR
-	ioctlSetXattr   = 0x401c5820 // FS_IOC_FSSETXATTR
+	ioctlGetXattr = 0x801c581f // FS_IOC_FSGETXATTR
+	ioctlSetXattr = 0x401c5820 // FS_IOC_FSSETXATTR
 	// FS_PROJINHERIT_FL: ZFS takes it where other file systems take
 	// FS_XFLAG_PROJINHERIT, 0x200 (its zpl_ioctl_setxattr).
 	flagProjInherit = 0x20000000
