@@ -117,10 +117,10 @@ func callee(call *ast.CallExpr) string {
 	return ""
 }
 
-var pointGrammar = regexp.MustCompile(`^([a-z]+)\.[a-z0-9-]+\.(before|after)$`)
+var pointGrammar = regexp.MustCompile(`^([a-z]+)\.[a-z0-9-]+\.(before|during|after)$`)
 
 // CheckCrashPoints holds every crash.Point to be a constant of its package, named
-// "<package>.<operation>.<before|after>", with no two alike, so that a test that
+// "<package>.<operation>.<before|during|after>", with no two alike, so that a test that
 // lists them has them all.
 func CheckCrashPoints(t *Tree) []Violation {
 	var bad []Violation
@@ -138,7 +138,7 @@ func CheckCrashPoints(t *Tree) []Violation {
 			m := pointGrammar.FindStringSubmatch(value)
 			switch {
 			case err != nil || m == nil:
-				report(lit.Pos(), fmt.Sprintf("point %s is not <package>.<operation>.<before|after>", lit.Value))
+				report(lit.Pos(), fmt.Sprintf("point %s is not <package>.<operation>.<before|during|after>", lit.Value))
 			case m[1] != path.Base(f.Dir):
 				report(lit.Pos(), fmt.Sprintf("point %q is declared in package %s", value, path.Base(f.Dir)))
 			case first[value] != "":

@@ -6,7 +6,7 @@ package crash
 
 import "context"
 
-// Point names one moment, as "<package>.<operation>.<before|after>". Packages
+// Point names one moment, as "<package>.<operation>.<before|during|after>". Packages
 // declare theirs as constants of this type; a name is used in one place only.
 type Point string
 
