@@ -260,7 +260,7 @@ func listed(stderr, header string) []string {
 	return names
 }
 
-// errnos are what ZFS API functions of a channel program return
+// errnoKind maps what ZFS API functions of a channel program return
 // (zfs-program(8)), by Linux number.
 func errnoKind(errno int) error {
 	switch errno {
@@ -268,7 +268,7 @@ func errnoKind(errno int) error {
 		return ErrPermission
 	case 2: // ENOENT
 		return ErrNotFound
-	case 16: // EBUSY
+	case 11, 16: // EAGAIN, EBUSY
 		return ErrBusy
 	case 17: // EEXIST
 		return ErrExists

@@ -2,6 +2,7 @@ package zfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,6 +211,21 @@ func TestSnapshotArgs(t *testing.T) {
 		if _, err := snapshotArgs(test.specs); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestRounds(t *testing.T) {
+	var specs []SnapshotSpec
+	for _, name := range []string{"p/a@1", "p/b@1", "p/a@2", "p/c@1", "p/a@3", "p/b@2"} {
+		s, err := ParseSnapshot(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		specs = append(specs, SnapshotSpec{Snapshot: s})
+	}
+	got, want := fmt.Sprint(rounds(specs)), "[[0 1 3] [2 5] [4]]"
+	if got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

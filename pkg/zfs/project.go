@@ -2,6 +2,7 @@ package zfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -116,9 +117,12 @@ type fsxattr struct {
 const (
 	ioctlGetXattr = 0x801c581f // FS_IOC_FSGETXATTR
 	ioctlSetXattr = 0x401c5820 // FS_IOC_FSSETXATTR
-	// FS_PROJINHERIT_FL: ZFS takes it where other file systems take
-	// FS_XFLAG_PROJINHERIT, 0x200 (its zpl_ioctl_setxattr).
-	flagProjInherit = 0x20000000
+
+	// ZFS takes and gives the inode flag (its zpl_ioctl_setxattr) where other
+	// file systems have FS_XFLAG_PROJINHERIT, and refuses flags that it does not
+	// know. The second form is understood should that change.
+	flagInherit      = 0x20000000 // FS_PROJINHERIT_FL
+	flagInheritXFlag = 0x200      // FS_XFLAG_PROJINHERIT
 )
 
 // ProjectID reads a file's or directory's project id and whether new entries
@@ -128,7 +132,7 @@ func ProjectID(f *os.File) (id uint32, inherit bool, err error) {
 	if err := ioctlXattr(f, ioctlGetXattr, &attr); err != nil {
 		return 0, false, fmt.Errorf("reading the project id of %s: %w", f.Name(), err)
 	}
-	return attr.project, attr.flags&flagProjInherit != 0, nil
+	return attr.project, attr.flags&(flagInherit|flagInheritXFlag) != 0, nil
 }
 
 // SetProjectID sets them, keeping the file's other attributes. Existing content
@@ -139,15 +143,20 @@ func SetProjectID(f *os.File, id uint32, inherit bool) error {
 	if err := ioctlXattr(f, ioctlGetXattr, &attr); err != nil {
 		return fmt.Errorf("reading the project id of %s: %w", f.Name(), err)
 	}
-	flags := attr.flags &^ flagProjInherit
-	if inherit {
-		flags |= flagProjInherit
-	}
-	if attr.project == id && attr.flags == flags {
+	if attr.project == id && inherit == (attr.flags&(flagInherit|flagInheritXFlag) != 0) {
 		return nil
 	}
-	attr.project, attr.flags = id, flags
-	if err := ioctlXattr(f, ioctlSetXattr, &attr); err != nil {
+	attr.project = id
+	attr.flags &^= flagInherit | flagInheritXFlag
+	if inherit {
+		attr.flags |= flagInherit
+	}
+	err := ioctlXattr(f, ioctlSetXattr, &attr)
+	if inherit && errors.Is(err, syscall.EOPNOTSUPP) {
+		attr.flags = attr.flags&^flagInherit | flagInheritXFlag
+		err = ioctlXattr(f, ioctlSetXattr, &attr)
+	}
+	if err != nil {
 		return fmt.Errorf("setting project id %d on %s: %w", id, f.Name(), err)
 	}
 	return nil

@@ -40,6 +40,9 @@ const programMemory = 64 << 20
 
 // Snapshot takes snapshots of one pool at one moment (one txg) and sets their
 // user properties, in one process that returns once it is on stable storage.
+// ZFS takes one snapshot of a filesystem per txg: of several that are asked for
+// of the same filesystem, each has a process, and a moment, of its own.
+//
 // Each item succeeds or fails by itself (SnapshotResult.Err); the error is of
 // the whole call, after which any item may or may not have been taken: list, or
 // call again and meet ErrExists with the GUID. ErrTooLarge when names and
@@ -48,24 +51,63 @@ func (c *Client) Snapshot(ctx context.Context, specs []SnapshotSpec) ([]Snapshot
 	if len(specs) == 0 {
 		return nil, nil
 	}
-	argv, err := snapshotArgs(specs)
+	if _, err := snapshotArgs(specs); err != nil {
+		return nil, err // before anything is taken
+	}
+	results := make([]SnapshotResult, len(specs))
+	err := c.mutate(ctx, operation{BeforeSnapshot, AfterSnapshot}, func() error {
+		for _, round := range rounds(specs) {
+			if err := c.snapshotRound(ctx, specs, round, results); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
+	return results, nil
+}
+
+// rounds are the indices of specs in groups that name each filesystem once, in
+// the order of specs.
+func rounds(specs []SnapshotSpec) [][]int {
+	var groups [][]int
+	taken := map[Dataset]int{}
+	for i, spec := range specs {
+		d := spec.Snapshot.Dataset()
+		if taken[d] == len(groups) {
+			groups = append(groups, nil)
+		}
+		groups[taken[d]] = append(groups[taken[d]], i)
+		taken[d]++
+	}
+	return groups
+}
+
+// snapshotRound runs the program once, for the specs with these indices.
+func (c *Client) snapshotRound(ctx context.Context, specs []SnapshotSpec, round []int, results []SnapshotResult) error {
+	chosen := make([]SnapshotSpec, len(round))
+	for i, index := range round {
+		chosen[i] = specs[index]
+	}
+	argv, err := snapshotArgs(chosen)
+	if err != nil {
+		return err
+	}
 	args := append([]string{
 		"zfs", "program", "-j", "-m", strconv.Itoa(programMemory),
-		specs[0].Snapshot.Dataset().Pool().String(), "-",
+		chosen[0].Snapshot.Dataset().Pool().String(), "-",
 	}, argv...)
-	var results []SnapshotResult
-	err = c.mutate(ctx, operation{BeforeSnapshot, AfterSnapshot}, func() error {
-		out, err := c.run(ctx, command{path: c.cfg.ZFS, args: args, input: snapshotProgram})
-		if err != nil {
-			return err
-		}
-		results, err = parseSnapshotResults(out, specs)
+	out, err := c.run(ctx, command{path: c.cfg.ZFS, args: args, input: snapshotProgram})
+	if err != nil {
 		return err
-	})
-	return results, err
+	}
+	answers, err := parseSnapshotResults(out, chosen)
+	for i, answer := range answers {
+		results[round[i]] = answer
+	}
+	return err
 }
 
 // snapshotArgs encodes the specs for snapshot.lua. Everything is an argument;
