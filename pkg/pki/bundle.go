@@ -66,8 +66,9 @@ func Bundle(cfg BundleConfig) (Secrets, error) {
 	server.IPs = append(server.IPs, cfg.Extra.IPs...)
 	etcd := cfg.serviceNames(etcdService, etcdCluster, etcdClients)
 	for name, issue := range map[string]func() (Pair, error){
-		SecretServerTLS:  func() (Pair, error) { return cfg.CA.IssueServer(server, cfg.Validity, cfg.Now) },
-		SecretEtcdServer: func() (Pair, error) { return cfg.CA.IssueServer(etcd, cfg.Validity, cfg.Now) },
+		SecretServerTLS: func() (Pair, error) { return cfg.CA.IssueServer(server, cfg.Validity, cfg.Now) },
+		// etcd shows its server certificate also as a client of itself.
+		SecretEtcdServer: func() (Pair, error) { return cfg.CA.IssuePeer(etcd, cfg.Validity, cfg.Now) },
 		SecretEtcdPeer:   func() (Pair, error) { return cfg.CA.IssuePeer(etcd, cfg.Validity, cfg.Now) },
 		SecretEtcdClient: func() (Pair, error) {
 			return cfg.CA.IssueClient("dotmesh-server", RoleEtcd, cfg.Validity, cfg.Now)
@@ -98,13 +99,14 @@ func (c BundleConfig) withDefaults() BundleConfig {
 // serviceNames gives every form in which a pod names a Service, and the pods of
 // a headless one, and this machine.
 func (c BundleConfig) serviceNames(services ...string) Names {
-	names := LocalNames()
+	var dns []string
 	for _, service := range services {
 		inNamespace := service + "." + c.Namespace
-		names.DNS = append(names.DNS, service, inNamespace, inNamespace+".svc", inNamespace+".svc."+c.ClusterDomain,
+		dns = append(dns, service, inNamespace, inNamespace+".svc", inNamespace+".svc."+c.ClusterDomain,
 			"*."+inNamespace+".svc", "*."+inNamespace+".svc."+c.ClusterDomain)
 	}
-	return names
+	local := LocalNames()
+	return Names{DNS: append(dns, local.DNS...), IPs: local.IPs}
 }
 
 // LocalNames are those of the machine itself.

@@ -61,7 +61,7 @@ func TestBundle(t *testing.T) {
 			}
 		}
 	}
-	for _, secret := range []string{SecretEtcdPeer, SecretEtcdClient} {
+	for _, secret := range []string{SecretEtcdServer, SecretEtcdPeer, SecretEtcdClient} {
 		if err := verify(ca, leafIn(t, secrets, secret), "", noon, x509.ExtKeyUsageClientAuth); err != nil {
 			t.Errorf("%s: %v", secret, err)
 		}

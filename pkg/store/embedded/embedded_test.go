@@ -119,3 +119,14 @@ func TestDamagedDataIsAnErrorInTime(t *testing.T) {
 		t.Fatal("was accepted")
 	}
 }
+
+func TestOnlyTheSocketIsOpen(t *testing.T) {
+	s, err := Start(within(t), Config{Dir: shortDir(t), UnsafeNoFsync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if len(s.etcd.Peers) != 0 || len(s.etcd.Clients) != 1 || s.etcd.Clients[0].Addr().Network() != "unix" {
+		t.Errorf("got listeners %v and %v, want one socket", s.etcd.Peers, s.etcd.Clients)
+	}
+}
