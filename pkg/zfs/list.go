@@ -182,7 +182,7 @@ func eachProperty(out string, yield func(name string, p Property, v Value) error
 		name, rest, ok1 := strings.Cut(line, "\t")
 		property, rest, ok2 := strings.Cut(rest, "\t")
 		last := strings.LastIndexByte(rest, '\t')
-		if !ok1 || !ok2 || last < 0 {
+		if !ok1 || !ok2 || last < 0 || name == "" || property == "" {
 			return fmt.Errorf("line %q of zfs get: %w", shorten(line), ErrUnexpectedOutput)
 		}
 		value := Value{Value: rest[:last]}
