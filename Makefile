@@ -6,20 +6,18 @@ MAKEFLAGS += --no-print-directory
 
 MODULE  := github.com/dotmesh-io/dotmesh-csi
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.linkedVersion=$(VERSION)'
 ARCHS   := amd64 arm64
-TOOL    := test/tools/build
 BUF     := go tool -modfile=test/tools/proto/go.mod buf
 export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
 
-##@ build
 .PHONY: build
 build: ## bin/dotmesh and bin/dm, static
-	mkdir -p bin
+	@mkdir -p bin
 	go build $(GOFLAGS_BUILD) -o bin/ ./cmd/dotmesh ./cmd/dm
 
 .PHONY: dist
@@ -33,7 +31,6 @@ dist: manifests ## dist/: both programs for each architecture, the manifests, th
 	cp deploy/rendered/*.yaml dist/
 	cd dist && sha256sum *.tar.gz *.yaml > SHA256SUMS
 
-##@ what is derived from other files
 .PHONY: generate
 generate: ## the Go code of pkg/api from its protobuf definition
 	$(BUF) generate pkg/api --template test/tools/proto/buf.gen.yaml
@@ -50,7 +47,6 @@ check: ## lint, test/arch, and that what is derived is up to date: before every 
 lint: ## gofmt, vet and the linters of .golangci.yml
 	test/run lint
 
-##@ tests; those of ZFS and Kubernetes run in machines that test/lab makes, as root
 .PHONY: test
 test: ## what CI runs: lint, unit, lab, zfs, sanity, e2e
 	test/run lint derived unit lab zfs sanity e2e

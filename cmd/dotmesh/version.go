@@ -2,8 +2,15 @@ package main
 
 import "runtime/debug"
 
-// version is the module's version or, of a build from a work tree, the commit.
+// linkedVersion is set by the linker (-X main.linkedVersion=…).
+var linkedVersion string
+
+// version is what the linker was told, else the module's version or, of a build
+// from a work tree, the commit.
 func version() string {
+	if linkedVersion != "" {
+		return linkedVersion
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
