@@ -30,14 +30,14 @@ type endpoint struct {
 	http     *http.Server
 }
 
-// newEndpoint limits what a stranger can cost: connections, headers, and how
-// long a request may take to arrive.
+// newEndpoint limits what a stranger can cost: headers, and how long a request
+// may take to arrive. HTTP/2 needs l to give *tls.Conn.
 func newEndpoint(ctx context.Context, name string, l net.Listener, h http.Handler) *endpoint {
 	logger := klog.FromContext(ctx).WithValues("endpoint", name)
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
-	return &endpoint{name: name, listener: netutil.LimitListener(l, maxConnections), http: &http.Server{
+	return &endpoint{name: name, listener: l, http: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,
@@ -79,11 +79,11 @@ func (e *endpoint) serve(ctx context.Context) error {
 	return nil
 }
 
-// listenTLS opens the API's port.
+// listenTLS opens the API's port, for a limited number of connections.
 func listenTLS(ctx context.Context, address string, cfg *tls.Config) (net.Listener, error) {
 	l, err := (&net.ListenConfig{KeepAlive: 15 * time.Second}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, dot.Errorf(dot.CodeInternal, "listen on %s: %w", address, err)
 	}
-	return tls.NewListener(l, cfg), nil
+	return tls.NewListener(netutil.LimitListener(l, maxConnections), cfg), nil
 }

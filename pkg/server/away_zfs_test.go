@@ -1,0 +1,195 @@
+//go:build zfs
+
+package server_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+func TestWithoutEtcdNothingIsDone(t *testing.T) {
+	m := newMachine(t)
+	c := newCrasher("")
+	r := m.start(c.pass)
+	must(t, r.Volumes.CreateVolume, pvc("a"))
+	must(t, r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID("a"), Node: node})
+	m.stopEtcd()
+	c.points()
+	for what, err := range map[string]error{
+		"create":   onlyError(call(r.Volumes.CreateVolume, pvc("b"))),
+		"snapshot": onlyError(call(r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a")})),
+		"delete":   onlyError(call(r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("a")})),
+		"prepare":  onlyError(call(r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID("a"), Node: node})),
+		"list":     onlyError(call(r.Dots.ListDots, &v1.ListDotsRequest{})),
+	} {
+		if dot.CodeOf(err) != dot.CodeUnavailable {
+			t.Errorf("%s: got %v, want CodeUnavailable", what, err)
+		}
+	}
+	for _, p := range c.points() {
+		if strings.HasPrefix(p, "zfs.") || strings.HasPrefix(p, "engine.") {
+			t.Errorf("the pool was changed: %s", p)
+		}
+	}
+	m.startEtcd()
+	m.eventually("the server does not recover", func() string {
+		if _, err := call(r.Volumes.CreateVolume, pvc("b")); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+func onlyError[T any](_ T, err error) error { return err }
+
+func TestRecoverFromAnEmptyRegistry(t *testing.T) {
+	m := newMachine(t)
+	r := m.start(nil)
+	must(t, r.Volumes.CreateVolume, pvc("a"))
+	must(t, r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID("a"), Node: node})
+	path, unmount := mount(t, must(t, r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID("a"), Node: node}))
+	write(t, path, "kept")
+	snap := must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a"), Message: "m"}).Snapshot
+	unmount()
+	must(t, r.Volumes.UnpublishVolume, &v1.UnpublishVolumeRequest{Volume: volumeID("a")})
+	restored := pvc("b")
+	restored.SourceSnapshot = snap.Handle
+	must(t, r.Volumes.CreateVolume, restored)
+	shared := pvc("c")
+	shared.DotName, shared.Subdot = "a", "second"
+	must(t, r.Volumes.CreateVolume, shared)
+	// A deleted volume whose snapshot lives: a hidden branch.
+	must(t, r.Volumes.CreateVolume, pvc("gone"))
+	must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "kept", Volume: volumeID("gone")})
+	must(t, r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("gone")})
+	want := m.settled()
+	r.stop()
+
+	m.stopEtcd()
+	if err := os.RemoveAll(m.etcdDir); err != nil {
+		t.Fatal(err)
+	}
+	m.startEtcd()
+	refused := m.launch(m.config(nil))
+	select {
+	case err := <-refused.exit:
+		if dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "--recover") {
+			t.Errorf("an empty registry: got %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("an empty registry beside a pool that is in use was accepted")
+	}
+	cfg := m.config(nil)
+	cfg.Recover = true
+	r = m.startWith(cfg)
+	m.eventually("recovered state", func() string {
+		if got := m.state(); got != want {
+			return "got\n" + got + "\nwant\n" + want
+		}
+		return ""
+	})
+	must(t, r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID("a"), Node: node})
+	path, unmount = mount(t, must(t, r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID("a"), Node: node}))
+	if got := read(t, path); got != "kept" {
+		t.Errorf("got %q", got)
+	}
+	unmount()
+	again := must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a")}).Snapshot
+	if again.Handle != snap.Handle {
+		t.Errorf("the snapshot is another one: %s, %s", again.Handle, snap.Handle)
+	}
+	must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s2", Volume: volumeID("a")})
+	r.stop()
+
+	cfg = m.config(nil)
+	cfg.Recover = true
+	refused = m.launch(cfg)
+	select {
+	case err := <-refused.exit:
+		if dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("--recover of a registry in use: got %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("--recover was accepted with a registry in use")
+	}
+}
+
+func TestDotsOfDM(t *testing.T) {
+	m := newMachine(t)
+	r := m.start(nil)
+	empty := m.state()
+	d := must(t, r.Dots.CreateDot, &v1.CreateDotRequest{Dot: "mine"}).Dot
+	if _, err := call(r.Dots.CreateDot, &v1.CreateDotRequest{Dot: "admin/mine"}); dot.CodeOf(err) != dot.CodeExists {
+		t.Errorf("a taken name: got %v", err)
+	}
+	named := pvc("x")
+	named.DotName = "mine"
+	if _, err := call(r.Volumes.CreateVolume, named); dot.CodeOf(err) != dot.CodePermission || !strings.Contains(err.Error(), "dm dot share admin/mine default") {
+		t.Errorf("a dot that is not shared: got %v", err)
+	}
+	must(t, r.Dots.ShareDot, &v1.ShareDotRequest{Dot: d.Id, Share: []string{"default"}})
+	must(t, r.Volumes.CreateVolume, named)
+	first := must(t, r.Dots.Commit, &v1.CommitRequest{Dot: "mine", Message: "one", Metadata: map[string]string{"k": "v"}, IdempotencyKey: "x"}).Commit
+	retry := must(t, r.Dots.Commit, &v1.CommitRequest{Dot: "mine", Message: "one", IdempotencyKey: "x"}).Commit
+	if first.Id != retry.Id || first.Author != "admin" || first.Sequence != 1 {
+		t.Errorf("got %v and %v", first, retry)
+	}
+	second := must(t, r.Dots.Commit, &v1.CommitRequest{Dot: "mine", Message: "two"}).Commit
+	if second.Parent != first.Id || second.Sequence != 2 {
+		t.Errorf("got %v", second)
+	}
+	if _, err := call(r.Dots.Commit, &v1.CommitRequest{Dot: "mine", Message: strings.Repeat("x", 8192)}); dot.CodeOf(err) != dot.CodeInvalid {
+		t.Errorf("a long message: got %v", err)
+	}
+	must(t, r.Dots.CreateBranch, &v1.CreateBranchRequest{Dot: "mine", Name: "side", Commit: first.Id})
+	log := must(t, r.Dots.ListCommits, &v1.ListCommitsRequest{Dot: "mine", Branch: "side"}).Commits
+	if len(log) != 1 || log[0].Id != first.Id || log[0].Metadata["k"] != "v" {
+		t.Errorf("got %v", log)
+	}
+	// A commit of dm's is restored by its handle.
+	restored := pvc("y")
+	restored.SourceSnapshot = first.Handle
+	must(t, r.Volumes.CreateVolume, restored)
+	if got := must(t, r.Volumes.GetSnapshot, &v1.GetSnapshotRequest{Handle: "admin/mine/" + first.Id}).Snapshot; got.Handle != first.Handle {
+		t.Errorf("got %v", got)
+	}
+	// A PersistentVolume written by hand.
+	must(t, r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: "admin/mine@side.sub", Node: node})
+	_, unmount := mount(t, must(t, r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: "admin/mine@side.sub", Node: node}))
+	unmount()
+	if _, err := call(r.Dots.DeleteDot, &v1.DeleteDotRequest{Dot: "mine"}); dot.CodeOf(err) != dot.CodePrecondition {
+		t.Errorf("deleting a dot in use: got %v", err)
+	}
+	must(t, r.Volumes.UnpublishVolume, &v1.UnpublishVolumeRequest{Volume: "admin/mine@side.sub", Node: node})
+	must(t, r.Dots.ResetBranch, &v1.ResetBranchRequest{Dot: "mine", Branch: "master", Commit: first.Id})
+	if log := must(t, r.Dots.ListCommits, &v1.ListCommitsRequest{Dot: "mine"}).Commits; len(log) != 1 {
+		t.Errorf("after the reset: %v", log)
+	}
+	must(t, r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("x")})
+	if got := must(t, r.Dots.GetDot, &v1.GetDotRequest{Dot: "mine"}).Dot; !got.Released {
+		t.Error("a dot that dm made stays, released")
+	}
+	must(t, r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("y")})
+	m.eventually("the dot cannot be deleted", func() string {
+		if _, err := call(r.Dots.DeleteDot, &v1.DeleteDotRequest{Dot: "mine"}); err != nil && dot.CodeOf(err) != dot.CodeNotFound {
+			return err.Error()
+		}
+		return ""
+	})
+	m.eventually("something is left", func() string {
+		if got := m.state(); got != empty {
+			return got
+		}
+		return ""
+	})
+	if _, err := r.Server.GetVersion(t.Context(), connect.NewRequest(&v1.GetVersionRequest{})); err != nil {
+		t.Error(err)
+	}
+}

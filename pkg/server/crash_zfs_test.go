@@ -1,0 +1,275 @@
+//go:build zfs
+
+package server_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+// crashFlow is something that a server can die in the middle of. run is what a
+// caller repeats until it succeeds; setup is done undisturbed.
+type crashFlow struct {
+	name  string
+	setup func(t *testing.T, r *running)
+	run   func(r *running) error
+}
+
+func volumeID(name string) string { return dot.VolumeIDOf("pvc-" + name).String() }
+
+// steps runs calls one after another until one fails.
+func steps(calls ...func() error) error {
+	for _, c := range calls {
+		if err := c(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func crashFlows() []crashFlow {
+	create := func(t *testing.T, r *running) { must(t, r.Volumes.CreateVolume, pvc("a")) }
+	snapshot := func(t *testing.T, r *running) {
+		create(t, r)
+		must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a")})
+	}
+	handle := func(r *running) (string, error) {
+		res, err := call(r.Volumes.ListSnapshots, &v1.ListSnapshotsRequest{})
+		if err != nil || len(res.Snapshots) == 0 {
+			return "", err
+		}
+		return res.Snapshots[0].Handle, nil
+	}
+	return []crashFlow{
+		{"create", func(*testing.T, *running) {}, func(r *running) error {
+			_, err := call(r.Volumes.CreateVolume, pvc("a"))
+			return err
+		}},
+		{"join", func(t *testing.T, r *running) {
+			first := pvc("a")
+			first.DotName = "shared"
+			must(t, r.Volumes.CreateVolume, first)
+		}, func(r *running) error {
+			second := pvc("b")
+			second.DotName, second.Subdot = "shared", "b"
+			_, err := call(r.Volumes.CreateVolume, second)
+			return err
+		}},
+		{"commit", create, func(r *running) error {
+			_, err := call(r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a"), Message: "m"})
+			return err
+		}},
+		{"restore", snapshot, func(r *running) error {
+			h, err := handle(r)
+			if err != nil {
+				return err
+			}
+			req := pvc("b")
+			req.SourceSnapshot = h
+			_, err = call(r.Volumes.CreateVolume, req)
+			return err
+		}},
+		{"clone", create, func(r *running) error {
+			req := pvc("b")
+			req.SourceVolume = volumeID("a")
+			_, err := call(r.Volumes.CreateVolume, req)
+			return err
+		}},
+		{"attach and stage", create, func(r *running) error {
+			return steps(func() error {
+				_, err := call(r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID("a"), Node: node})
+				return err
+			}, func() error {
+				_, err := call(r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID("a"), Node: node})
+				return err
+			})
+		}},
+		{"expand", create, func(r *running) error {
+			return steps(func() error {
+				_, err := call(r.Volumes.ExpandVolume, &v1.ExpandVolumeRequest{Volume: volumeID("a"), RequiredBytes: 128 << 20})
+				return err
+			}, func() error {
+				_, err := call(r.node.ResizeVolume, &v1.ResizeVolumeRequest{Volume: volumeID("a")})
+				return err
+			})
+		}},
+		{"delete what was cloned", func(t *testing.T, r *running) {
+			snapshot(t, r)
+			h, err := handle(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := pvc("b")
+			req.SourceSnapshot = h
+			must(t, r.Volumes.CreateVolume, req)
+		}, func(r *running) error {
+			return steps(func() error {
+				_, err := call(r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("a")})
+				return err
+			}, func() error {
+				h, err := handle(r)
+				if err == nil && h != "" {
+					_, err = call(r.Volumes.DeleteSnapshot, &v1.DeleteSnapshotRequest{Handle: h})
+				}
+				return err
+			})
+		}},
+	}
+}
+
+// TestCrashPoints kills the server at each point that a flow passes, starts
+// another, repeats the call, and compares what is there with an undisturbed run.
+func TestCrashPoints(t *testing.T) {
+	m := newMachine(t)
+	empty := func() string { r := m.start(nil); defer r.stop(); return m.state() }()
+	for _, f := range crashFlows() {
+		t.Run(strings.ReplaceAll(f.name, " ", "-"), func(t *testing.T) {
+			points, want := m.undisturbed(t, f, empty)
+			t.Logf("%d points: %v", len(points), points)
+			for _, at := range points {
+				t.Run(at, func(t *testing.T) { m.crashAt(t, f, at, want, empty) })
+			}
+		})
+	}
+}
+
+// undisturbed runs a flow and gives the points that it passed and how it ended.
+func (m *machine) undisturbed(t *testing.T, f crashFlow, empty string) (points []string, state string) {
+	t.Helper()
+	c := newCrasher("")
+	r := m.start(c.pass)
+	defer r.stop()
+	f.setup(t, r)
+	m.settled()
+	c.points()
+	if err := f.run(r); err != nil {
+		t.Fatal(err)
+	}
+	state = m.settled()
+	seen := map[string]bool{}
+	for _, p := range c.points() {
+		point, _, _ := strings.Cut(p, "#")
+		if !seen[point] || os.Getenv("DOTMESH_CRASH_ALL") != "" {
+			// The numbers begin anew when a case arms its crasher.
+			nth := 1
+			for seen[fmt.Sprintf("%s#%d", point, nth)] {
+				nth++
+			}
+			points = append(points, fmt.Sprintf("%s#%d", point, nth))
+			seen[fmt.Sprintf("%s#%d", point, nth)] = true
+		}
+		seen[point] = true
+	}
+	m.clear(t, r, empty)
+	return points, state
+}
+
+func (m *machine) crashAt(t *testing.T, f crashFlow, at, want, empty string) {
+	c := newCrasher("")
+	r := m.start(c.pass)
+	f.setup(t, r)
+	m.settled()
+	c.arm(at)
+	failed := make(chan error, 1)
+	go func() { failed <- f.run(r) }()
+	select {
+	case <-c.hit:
+	case err := <-failed:
+		if err != nil {
+			t.Fatalf("failed before the crash: %v", err)
+		}
+		// The point is passed in the background, or was not passed this time.
+		select {
+		case <-c.hit:
+		case <-time.After(5 * time.Second):
+		}
+	}
+	c.dead.Store(true)
+	go r.stop()
+
+	next := m.start(nil)
+	defer next.stop()
+	var err error
+	for try := 0; try < 20; try++ {
+		if err = f.run(next); err == nil {
+			break
+		}
+		if code := dot.CodeOf(err); code != dot.CodeAborted && code != dot.CodeUnavailable {
+			t.Fatalf("the retry: %v", err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatalf("the retries: %v", err)
+	}
+	m.eventually("the state differs from an undisturbed run", func() string {
+		if got := m.state(); got != want {
+			return fmt.Sprintf("got\n%s\nwant\n%s", got, want)
+		}
+		return ""
+	})
+	m.clear(t, next, empty)
+}
+
+// arm chooses the point; it is counted from now on.
+func (c *crasher) arm(at string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.seen)
+	c.at.Store(at)
+}
+
+// settled waits until the background is done and gives the state.
+func (m *machine) settled() string {
+	last := m.state()
+	for range 50 {
+		time.Sleep(300 * time.Millisecond)
+		now := m.state()
+		if now == last && !strings.Contains(now, "deleting=true") && !strings.Contains(now, "deleting released") {
+			return now
+		}
+		last = now
+	}
+	return last
+}
+
+// clear deletes everything that a flow made.
+func (m *machine) clear(t *testing.T, r *running, empty string) {
+	t.Helper()
+	clear := func() error {
+		volumes, err := call(r.Volumes.ListVolumes, &v1.ListVolumesRequest{})
+		if err != nil {
+			return err
+		}
+		snapshots, err := call(r.Volumes.ListSnapshots, &v1.ListSnapshotsRequest{})
+		if err != nil {
+			return err
+		}
+		for _, v := range volumes.Volumes {
+			_, err1 := call(r.Volumes.UnpublishVolume, &v1.UnpublishVolumeRequest{Volume: v.Id})
+			_, err2 := call(r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: v.Id})
+			err = errors.Join(err, err1, err2)
+		}
+		for _, s := range snapshots.Snapshots {
+			_, err1 := call(r.Volumes.DeleteSnapshot, &v1.DeleteSnapshotRequest{Handle: s.Handle})
+			err = errors.Join(err, err1)
+		}
+		return err
+	}
+	m.eventually("something is left", func() string {
+		if err := clear(); err != nil {
+			return err.Error()
+		}
+		if got := m.state(); got != empty {
+			return got
+		}
+		return ""
+	})
+}

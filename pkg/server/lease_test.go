@@ -1,0 +1,197 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+// fakeLease stands for a *store.Lease.
+type fakeLease struct {
+	lost    chan struct{}
+	renewed time.Duration
+	revoked bool
+}
+
+func (l *fakeLease) Done() <-chan struct{}  { return l.lost }
+func (l *fakeLease) LastRenewal() int64     { return int64(l.renewed) }
+func (l *fakeLease) Revoke(context.Context) { l.revoked = true }
+
+// rig is a keeper with a clock that stands still between steps, and a log of
+// what it did.
+type rig struct {
+	*leaseKeeper
+	clock    time.Duration
+	refuse   error // of the next attempts to acquire
+	badCheck error
+	badFence error
+	lease    *fakeLease
+	did      []string
+	recorded time.Duration
+}
+
+func newRig() *rig {
+	r := &rig{clock: time.Hour}
+	r.leaseKeeper = &leaseKeeper{
+		acquire: func(context.Context) (heldLease, error) {
+			if r.refuse != nil {
+				return nil, r.refuse
+			}
+			r.lease = &fakeLease{lost: make(chan struct{}), renewed: r.clock}
+			r.did = append(r.did, "acquire")
+			return r.lease, nil
+		},
+		check: func(context.Context) error { r.did = append(r.did, "check"); return r.badCheck },
+		fence: func(_ context.Context, on bool) error {
+			if r.badFence == nil {
+				r.did = append(r.did, map[bool]string{true: "fence", false: "lift"}[on])
+			}
+			return r.badFence
+		},
+		record:   func(at time.Duration) error { r.recorded = at; return nil },
+		boot:     func() time.Duration { return r.clock },
+		promised: promisedFence,
+		observe:  func(bool) {},
+	}
+	return r
+}
+
+func (r *rig) serving() bool {
+	_, err := r.current()
+	return err == nil
+}
+
+// expect steps after some time and compares what was done.
+func (r *rig) expect(t *testing.T, after time.Duration, serving bool, did ...string) {
+	t.Helper()
+	r.clock += after
+	r.did = nil
+	if next := r.step(t.Context()); next <= 0 || next > leaseTick {
+		t.Errorf("looks again in %s", next)
+	}
+	if len(r.did) != len(did) {
+		t.Fatalf("did %v, want %v", r.did, did)
+	}
+	for i := range did {
+		if r.did[i] != did[i] {
+			t.Fatalf("did %v, want %v", r.did, did)
+		}
+	}
+	if r.serving() != serving {
+		t.Fatalf("serving is %t, want %t", !serving, serving)
+	}
+}
+
+func TestLeaseIsCheckedBeforeTheFenceIsLifted(t *testing.T) {
+	r := newRig()
+	r.badCheck = errors.New("etcd is away")
+	r.expect(t, 0, false, "acquire", "check")
+	r.expect(t, time.Second, false, "check")
+	r.badCheck = nil
+	r.expect(t, time.Second, true, "check", "lift")
+	r.expect(t, leaseTick, true)
+}
+
+func TestDeadlineFollowsRenewals(t *testing.T) {
+	r := newRig()
+	r.expect(t, 0, true, "acquire", "check", "lift")
+	if want := r.clock + promisedFence; r.recorded != want {
+		t.Errorf("recorded %s, want %s", r.recorded, want)
+	}
+	r.clock += 5 * time.Second
+	r.lease.renewed = r.clock
+	r.expect(t, time.Second, true)
+	if want := r.lease.renewed + promisedFence; r.recorded != want {
+		t.Errorf("recorded %s, want %s", r.recorded, want)
+	}
+}
+
+func TestFenceFallsWhenThePromiseEnds(t *testing.T) {
+	r := newRig()
+	r.expect(t, 0, true, "acquire", "check", "lift")
+	r.expect(t, promisedFence-time.Second, true)
+	r.expect(t, time.Second, false, "fence")
+	r.expect(t, time.Minute, false)
+	// etcd is back and the lease was never lost.
+	r.lease.renewed = r.clock
+	r.expect(t, time.Second, true, "check", "lift")
+	r.expect(t, leaseTick, true)
+}
+
+func TestFenceThatFailsIsTriedAgain(t *testing.T) {
+	r := newRig()
+	r.expect(t, 0, true, "acquire", "check", "lift")
+	r.badFence = errors.New("pool is suspended")
+	r.expect(t, promisedFence, false)
+	r.badFence = nil
+	r.expect(t, time.Second, false, "fence")
+}
+
+func TestLostLeaseIsTakenAgain(t *testing.T) {
+	r := newRig()
+	r.expect(t, 0, true, "acquire", "check", "lift")
+	r.refuse = dot.Errorf(dot.CodeAborted, "another: %w", store.ErrLeaseHeld)
+	close(r.lease.lost)
+	r.expect(t, time.Second, false)
+	r.expect(t, promisedFence, false, "fence")
+	r.refuse = nil
+	r.expect(t, time.Second, true, "acquire", "check", "lift")
+}
+
+func TestRestartDoesNotProlongThePromise(t *testing.T) {
+	r := newRig()
+	r.deadline = r.clock + 10*time.Second // an earlier run's
+	r.refuse = dot.Unavailable("etcd is away")
+	r.expect(t, time.Second, false)
+	r.expect(t, 9*time.Second, false, "fence")
+	r.refuse = nil
+	r.expect(t, time.Second, true, "acquire", "check", "lift")
+}
+
+func TestDeadlineThatCannotBeRecordedServesNobody(t *testing.T) {
+	r := newRig()
+	r.record = func(time.Duration) error { return errors.New("disk full") }
+	r.expect(t, 0, false, "acquire")
+}
+
+func TestRunGivesTheLeaseUp(t *testing.T) {
+	r := newRig()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	served := make(chan struct{}, 10)
+	r.observe = func(held bool) {
+		if held {
+			served <- struct{}{}
+		}
+	}
+	go func() { defer close(done); r.run(ctx) }()
+	<-served
+	cancel()
+	<-done
+	if !r.lease.revoked || r.serving() {
+		t.Error("the lease was not given up")
+	}
+}
+
+func TestDeadlineFile(t *testing.T) {
+	f := deadlineFile{dir: t.TempDir(), dataset: "pool/dotmesh", bootID: "this"}
+	if at, err := f.read(); at != 0 || err != nil {
+		t.Errorf("got %s, %v", at, err)
+	}
+	for _, want := range []time.Duration{time.Hour, 2 * time.Hour} {
+		if err := f.write(want); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := f.read(); at != want || err != nil {
+			t.Errorf("got %s, %v, want %s", at, err, want)
+		}
+	}
+	f.bootID = "another"
+	if at, err := f.read(); at != 0 || err != nil {
+		t.Errorf("after a reboot: got %s, %v", at, err)
+	}
+}
