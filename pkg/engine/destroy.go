@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"k8s.io/klog/v2"
@@ -54,7 +55,7 @@ func (e *Engine) destroyOrMark(ctx context.Context, ref CommitRef, c indexedComm
 }
 
 func inUse(ref CommitRef, cause error) error {
-	return dot.Precondition("commit %s: %w (%w)", ref.Commit, ErrInUse, cause)
+	return dot.Precondition("commit %s: %w", ref.Commit, fmt.Errorf("%w: %w", ErrInUse, cause))
 }
 
 // destroyed records the end of snapshots, which may have been gone before.

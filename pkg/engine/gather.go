@@ -19,6 +19,8 @@ const (
 
 // gatherer lets snapshots that are asked for while others are taken go together
 // in the next command. It has no timer: the first of a quiet moment goes at once.
+// ZFS takes one snapshot of a filesystem per txg, so that a command has at most
+// one of each: commits of many branches gain, those of one branch queue.
 type gatherer struct {
 	take    func(context.Context, []zfs.SnapshotSpec) ([]zfs.SnapshotResult, error)
 	mu      sync.Mutex
@@ -82,24 +84,24 @@ func (g *gatherer) takeBatch(batch []*gathered) {
 }
 
 // next takes out of the queue what goes together: whose callers still wait, no
-// name twice, and no more than one command holds. When there is nothing left
+// filesystem twice, and no more than one command holds. When there is nothing left
 // the runner ends, under the same lock that lets the next caller start one.
 func (g *gatherer) next() []*gathered {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var batch, later []*gathered
-	names := map[zfs.Snapshot]bool{}
+	chosen := map[zfs.Dataset]bool{}
 	bytes := 0
 	for _, item := range g.waiting {
 		switch size := specSize(item.spec); {
 		case item.ctx.Err() != nil:
 			item.err = context.Cause(item.ctx)
 			close(item.done)
-		case names[item.spec.Snapshot], len(batch) == gatherItems, len(batch) > 0 && bytes+size > gatherBytes:
+		case chosen[item.spec.Snapshot.Dataset()], len(batch) == gatherItems, len(batch) > 0 && bytes+size > gatherBytes:
 			later = append(later, item)
 		default:
 			batch = append(batch, item)
-			names[item.spec.Snapshot] = true
+			chosen[item.spec.Snapshot.Dataset()] = true
 			bytes += size
 		}
 	}

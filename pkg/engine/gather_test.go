@@ -33,7 +33,7 @@ func (k *taker) take(ctx context.Context, specs []zfs.SnapshotSpec) ([]zfs.Snaps
 }
 
 func spec(n int) zfs.SnapshotSpec {
-	return zfs.SnapshotSpec{Snapshot: must(zfs.ParseSnapshot(fmt.Sprintf("pool/a@%d", n)))}
+	return zfs.SnapshotSpec{Snapshot: must(zfs.ParseSnapshot(fmt.Sprintf("pool/a%d@c", n)))}
 }
 
 // waitFor waits until n callers wait in the queue.
@@ -68,7 +68,7 @@ func TestGatherTakesWaitersTogether(t *testing.T) {
 	for n := 1; n < 50; n++ {
 		ask(n)
 	}
-	ask(1) // a retry of the same commit: never twice in one command
+	ask(1) // of the same filesystem: never twice in one command
 	g.waitFor(t, 50)
 	k.finish <- nil
 	if got := <-k.started; got != 49 {
