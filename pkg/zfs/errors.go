@@ -224,7 +224,7 @@ var conflicting = regexp.MustCompile(`conflicting snapshot '[^'\s]*'`)
 
 // classify reads standard error. It is a pure function, fuzzed and tested on
 // captured output.
-func classify(stderr string) (kind error, dependents []string) {
+func classify(stderr string) (dependents []string, kind error) {
 	words := quoted.ReplaceAllString(stderr, "''")
 	for _, k := range kinds {
 		if strings.Contains(words, k.text) {
@@ -232,16 +232,16 @@ func classify(stderr string) (kind error, dependents []string) {
 			break
 		}
 	}
-	switch kind {
-	case ErrHasClones, ErrHasChildren:
+	switch {
+	case errors.Is(kind, ErrHasClones), errors.Is(kind, ErrHasChildren):
 		dependents = listed(stderr, "following datasets:")
-	case ErrExists:
+	case errors.Is(kind, ErrExists):
 		dependents = conflicting.FindAllString(stderr, -1)
 		for i, match := range dependents {
 			dependents[i] = strings.Trim(strings.TrimPrefix(match, "conflicting snapshot "), "'")
 		}
 	}
-	return kind, dependents
+	return dependents, kind
 }
 
 // listed are the lines after the one that contains header: one name each.

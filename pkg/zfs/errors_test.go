@@ -103,7 +103,7 @@ func TestClassify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := classify(string(text)); !errors.Is(got, want) {
+		if _, got := classify(string(text)); !errors.Is(got, want) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
@@ -120,18 +120,18 @@ func TestClassifyNamesDependents(t *testing.T) {
 		"promote-collision":    {"s1"},
 		"fs-exists":            nil,
 	} {
-		if _, got := classify(captured(t, "stderr/"+name+".txt")); !slices.Equal(got, want) {
+		if got, _ := classify(captured(t, "stderr/"+name+".txt")); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }
 
 func TestClassifyIsNotFooledByNames(t *testing.T) {
-	kind, _ := classify("cannot open 'capt/pool I/O is currently suspended': dataset does not exist")
+	_, kind := classify("cannot open 'capt/pool I/O is currently suspended': dataset does not exist")
 	if !errors.Is(kind, ErrNotFound) {
 		t.Errorf("got %v", kind)
 	}
-	if kind, _ := classify("something new"); kind != nil {
+	if _, kind := classify("something new"); kind != nil {
 		t.Errorf("got %v", kind)
 	}
 }

@@ -121,7 +121,7 @@ func parseImportable(out string) ([]Importable, error) {
 			}
 		case "status":
 			p.Status = value
-			kind, _ := classify(value)
+			_, kind := classify(value)
 			p.Foreign = errors.Is(kind, ErrPoolForeign)
 		case "action":
 			p.Action = value

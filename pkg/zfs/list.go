@@ -54,7 +54,8 @@ type ListOptions struct {
 	// Depth below root: 0 is the root itself; 1 adds its children, and its
 	// snapshots and bookmarks if their kinds are asked for; All is everything.
 	Depth int
-	// Properties are read whatever their source, inherited values included;
+	// Properties are read whatever their source, inherited values included (for
+	// many snapshots, naming the few that matter makes the output much smaller);
 	// nil: every property whose source is local, received or none (read-only),
 	// which includes all user properties that were set on the item itself.
 	Properties []Property

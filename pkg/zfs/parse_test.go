@@ -265,7 +265,7 @@ func FuzzOutput(f *testing.F) {
 		_, _ = parseProjectUsage(out)
 		_, _ = parseEstimate(out)
 		_, _ = ParseVersion(out)
-		_, dependents := classify(out)
+		dependents, _ := classify(out)
 		for _, name := range dependents {
 			if strings.ContainsAny(name, " \n") {
 				t.Errorf("dependent %q", name)

@@ -219,7 +219,7 @@ func (p *process) finished(cause error) ([]byte, error) {
 		return p.out.Bytes(), nil // also when the context ended just then
 	}
 	e := &CommandError{Args: p.args, ExitCode: p.cmd.ProcessState.ExitCode(), Stderr: p.stderr.String()}
-	e.Kind, e.Dependents = classify(e.Stderr)
+	e.Dependents, e.Kind = classify(e.Stderr)
 	var exit *exec.ExitError
 	switch failure := p.inErr.Load(); {
 	case cause != nil:
