@@ -43,7 +43,7 @@ func components() []component {
 			sidecars + "snapshotter/v8/cmd/snapshot-controller",
 		}},
 		{dir: "sidecars/modules/provisioner", packages: []string{sidecars + "provisioner/v6/cmd/csi-provisioner"}},
-		{dir: "test/lab/modules/coredns", packages: []string{"github.com/coredns/coredns"}},
+		{dir: "test/lab/modules/coredns", packages: []string{"."}},
 		{dir: "test/lab/modules/kube", packages: []string{
 			"k8s.io/kubernetes/cmd/kubectl",
 			"k8s.io/kubernetes/cmd/kube-proxy",

@@ -125,7 +125,7 @@ func (m *machine) startServers(ctx context.Context) error {
 }
 
 func (m *machine) waitSocket(ctx context.Context, name, path string) error {
-	for range 200 {
+	for {
 		if fi, err := os.Stat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
 			return nil
 		}
@@ -133,7 +133,7 @@ func (m *machine) waitSocket(ctx context.Context, name, path string) error {
 			break
 		}
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
-			return err
+			return fmt.Errorf("waiting for %s of %s: %w", name, m.site.Name, err)
 		}
 	}
 	return fmt.Errorf("%s of %s did not start: %s", name, m.site.Name, m.site.tail(name))

@@ -29,23 +29,31 @@ func (m *machine) controlSocket() string { return filepath.Join(m.dir(), "ssh.so
 
 func (m *machine) sshCommand(extra ...string) []string {
 	argv := []string{
-		"ssh", "-q", "-F", "none", "-i", filepath.Join(m.site.dir, "ssh_key"),
+		"ssh", "-F", "none", "-o", "LogLevel=ERROR", "-i", filepath.Join(m.site.dir, "ssh_key"),
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-		"-o", "ControlPath=" + m.controlSocket(), "-o", "ConnectTimeout=20",
+		"-o", "ControlPath=" + m.controlSocket(), "-o", "ConnectTimeout=100",
 		"-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8",
 	}
 	return append(append(argv, extra...), "root@"+m.control())
 }
 
 // connect opens the connection that all later commands share: the handshake costs
-// a second on an emulated machine.
+// a second on an emulated machine, and many on a busy one.
 func (m *machine) connect(ctx context.Context) error {
-	_ = os.Remove(m.controlSocket())
-	argv := m.sshCommand("-M", "-N")
-	if err := m.site.start(daemon{name: m.ssh(), argv: argv}); err != nil {
-		return err
+	for try := 1; ; try++ {
+		m.site.stop(syscall.SIGKILL, m.ssh())
+		_ = os.Remove(m.controlSocket())
+		err := m.site.start(daemon{name: m.ssh(), argv: m.sshCommand("-M", "-N")})
+		if err == nil {
+			err = m.waitSocket(ctx, m.ssh(), m.controlSocket())
+		}
+		if err == nil || try == 5 || !m.running() {
+			return err
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
 	}
-	return m.waitSocket(ctx, m.ssh(), m.controlSocket())
 }
 
 // Streams of a command on a machine; nil ones are empty or dropped.
