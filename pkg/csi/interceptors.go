@@ -58,7 +58,7 @@ func logged() grpc.UnaryServerInterceptor {
 		case err != nil:
 			logger.Info("failed", "code", status.Code(err), "reason", status.Convert(err).Message(), "took", took,
 				"with", protosanitizer.StripSecrets(req))
-		case lockKey(req) != "":
+		case changes(req):
 			logger.V(2).Info("done", "took", took, "answer", protosanitizer.StripSecrets(res))
 		default:
 			logger.V(5).Info("done", "took", took, "answer", protosanitizer.StripSecrets(res))
@@ -103,7 +103,7 @@ func exclusive(l *locks) grpc.UnaryServerInterceptor {
 		if key != "" {
 			var free bool
 			if unlock, free = l.try(key); !free {
-				return nil, dot.Errorf(dot.CodeAborted, "another call is at work on this %s: try again", key)
+				return nil, dot.Errorf(dot.CodeAborted, "another call is at work on %s: try again", key)
 			}
 		}
 		type answer struct {
