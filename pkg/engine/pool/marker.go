@@ -84,7 +84,7 @@ func (m marker) write(file *os.File) error {
 
 // allocate makes the file under another name and then gives it its own, so that
 // a file of that name always has its size and marker.
-func (c Config) allocate() (*os.File, error) {
+func (c Config) allocate(ctx context.Context) (*os.File, error) {
 	if err := os.MkdirAll(c.Location, 0o700); err != nil {
 		return nil, dot.Errorf(dot.CodePrecondition, "making the pool's location: %w", err)
 	}
@@ -93,12 +93,12 @@ func (c Config) allocate() (*os.File, error) {
 	if err != nil {
 		return nil, dot.Errorf(dot.CodePrecondition, "making the pool file: %w", err)
 	}
-	c.Hook.Pass(context.Background(), BeforeAllocate)
+	c.Hook.Pass(ctx, BeforeAllocate)
 	if err := c.fill(file, fresh); err != nil {
 		file.Close()
 		return nil, errors.Join(err, os.Remove(fresh))
 	}
-	c.Hook.Pass(context.Background(), AfterAllocate)
+	c.Hook.Pass(ctx, AfterAllocate)
 	return file, nil
 }
 

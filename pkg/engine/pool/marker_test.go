@@ -22,7 +22,7 @@ func config(t *testing.T) Config {
 
 func TestAllocateAndVet(t *testing.T) {
 	cfg := config(t)
-	file, err := cfg.open(false)
+	file, err := cfg.open(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestAllocateAndVet(t *testing.T) {
 	if err != nil || len(entries) != 1 || entries[0].Name() != "tank.pool" {
 		t.Errorf("got %v, %v, want the pool file alone", entries, err)
 	}
-	again, err := cfg.open(false)
+	again, err := cfg.open(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestCrashWhileAllocating(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(cfg.Location, ".tank.pool.new"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file, err := cfg.open(false)
+	file, err := cfg.open(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestVetRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := config(t)
-			file, err := cfg.allocate()
+			file, err := cfg.allocate(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +124,7 @@ func beginning(t *testing.T, cfg Config) string {
 
 func TestNoFileButPool(t *testing.T) {
 	cfg := config(t)
-	if _, err := cfg.open(true); dot.CodeOf(err) != dot.CodePrecondition {
+	if _, err := cfg.open(t.Context(), true); dot.CodeOf(err) != dot.CodePrecondition {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(cfg.Location); err == nil {

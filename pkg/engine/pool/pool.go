@@ -71,7 +71,7 @@ func Ensure(ctx context.Context, cfg Config) (Opened, error) {
 	if err != nil {
 		return Opened{}, err
 	}
-	file, err := cfg.open(imported)
+	file, err := cfg.open(ctx, imported)
 	if err != nil {
 		return Opened{}, err
 	}
@@ -122,7 +122,7 @@ func (c Config) imported(ctx context.Context) (bool, error) {
 }
 
 // open opens the pool file, or makes it where no pool of that name is in the way.
-func (c Config) open(imported bool) (*os.File, error) {
+func (c Config) open(ctx context.Context, imported bool) (*os.File, error) {
 	file, err := os.OpenFile(c.path(), os.O_RDWR, 0)
 	switch {
 	case err == nil:
@@ -132,7 +132,7 @@ func (c Config) open(imported bool) (*os.File, error) {
 	case imported:
 		return nil, c.notOurs()
 	}
-	return c.allocate()
+	return c.allocate(ctx)
 }
 
 func (c Config) notOurs() error {
