@@ -243,7 +243,7 @@ func (m *machine) settled() string {
 // clear deletes everything that a flow made.
 func (m *machine) clear(t *testing.T, r *running, empty string) {
 	t.Helper()
-	clear := func() error {
+	deleteAll := func() error {
 		volumes, err := call(r.Volumes.ListVolumes, &v1.ListVolumesRequest{})
 		if err != nil {
 			return err
@@ -264,7 +264,7 @@ func (m *machine) clear(t *testing.T, r *running, empty string) {
 		return err
 	}
 	m.eventually("something is left", func() string {
-		if err := clear(); err != nil {
+		if err := deleteAll(); err != nil {
 			return err.Error()
 		}
 		if got := m.state(); got != empty {

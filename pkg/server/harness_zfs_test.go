@@ -232,27 +232,27 @@ func (m *machine) state() string {
 	defer st.Close()
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	dots := all(m.t, ctx, st.ListDots)
+	dots := all(ctx, m.t, st.ListDots)
 	names := map[dot.ID]string{}
 	for _, d := range dots {
 		names[d.ID] = d.FullName.String()
 		add("dot %s %s released=%t shares=%v subdots=%v", d.FullName, d.State, d.Released, d.Shares, d.Subdots)
 	}
 	branchNames := map[dot.BranchID]string{}
-	for _, b := range all(m.t, ctx, st.ListAllBranches) {
+	for _, b := range all(ctx, m.t, st.ListAllBranches) {
 		branchNames[b.ID] = names[b.Dot] + "@" + strings.Split(b.Name.String(), "-HIDDEN-")[0]
 		add("branch %s %s hidden=%t readonly=%t origin=%t", branchNames[b.ID], b.State, b.Hidden, b.ReadOnly, b.Origin != nil)
 	}
-	for _, c := range all(m.t, ctx, st.ListAllCommits) {
+	for _, c := range all(ctx, m.t, st.ListAllCommits) {
 		add("commit of %s csi=%q message=%q deleting=%t", branchNames[c.Branch], c.CSIName, c.Message, c.Deleting)
 	}
-	for _, v := range all(m.t, ctx, st.ListAllVolumes) {
+	for _, v := range all(ctx, m.t, st.ListAllVolumes) {
 		add("volume %q of %s.%s %s size=%d published=%d", v.CSIName, branchNames[v.Branch], v.Subdot, v.State, v.SizeBytes, len(v.Publications))
 	}
-	for _, i := range all(m.t, ctx, st.ListIntents) {
+	for _, i := range all(ctx, m.t, st.ListIntents) {
 		add("intent %q", i.Commit.CSIName)
 	}
-	for _, s := range all(m.t, ctx, st.ListTombstones) {
+	for _, s := range all(ctx, m.t, st.ListTombstones) {
 		add("tombstone of %s", branchNames[s.Branch])
 	}
 	snapshots, _, err := st.ListSnapshots(ctx, "", 0)
@@ -267,7 +267,7 @@ func (m *machine) state() string {
 	return strings.Join(lines, "\n")
 }
 
-func all[T any](t *testing.T, ctx context.Context, list func(context.Context) ([]store.Record[T], error)) []T {
+func all[T any](ctx context.Context, t *testing.T, list func(context.Context) ([]store.Record[T], error)) []T {
 	t.Helper()
 	records, err := list(ctx)
 	if err != nil {

@@ -75,7 +75,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	outer := newEndpoint(ctx, "api", listener, s.api(newAuthenticator(secretDir, s.findUser)))
+	auth := newAuthenticator(secretDir, s.findUser)
+	if !auth.adminKey.present() {
+		klog.FromContext(ctx).Info("there is no API key for the admin yet, so that nobody can call", "file", auth.adminKey.path)
+	}
+	outer := newEndpoint(ctx, "api", listener, s.api(auth))
 	klog.FromContext(ctx).Info("listening", "address", listener.Addr().String(), "version", s.cfg.Version)
 
 	// The lease and the work under it outlive the calls that are still answered.

@@ -38,7 +38,8 @@ func listenSocket(ctx context.Context, dir string) (net.Listener, error) {
 		return fail(err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	if err := os.Chmod(draft, 0o600); err == nil {
+	err = os.Chmod(draft, 0o600)
+	if err == nil {
 		err = os.Rename(draft, path)
 	}
 	if err != nil {
