@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+func TestSocketPath(t *testing.T) {
+	for in, want := range map[string]string{
+		"unix:///csi/csi.sock": "/csi/csi.sock", "/csi/csi.sock": "/csi/csi.sock", "unix:///a//b": "/a/b",
+		"": "", "csi.sock": "", "unix://csi.sock": "", "tcp://1.2.3.4:5": "",
+	} {
+		got, err := socketPath(in)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+// The arguments of the deployment's manifests are those that the commands take.
+func TestDeployedArguments(t *testing.T) {
+	for file, flags := range map[string]func(*pflag.FlagSet){
+		"controller.yaml": (&controllerOptions{}).addFlags,
+		"node.yaml":       (&nodeOptions{}).addFlags,
+	} {
+		set := pflag.NewFlagSet(file, pflag.ContinueOnError)
+		flags(set)
+		manifest, err := os.ReadFile(filepath.Join("../../deploy/base", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for line := range strings.Lines(string(manifest)) {
+			arg, isArg := strings.CutPrefix(strings.TrimSpace(line), "- --")
+			if !isArg {
+				continue
+			}
+			found++
+			if err := set.Parse([]string{"--" + arg}); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s has no arguments", file)
+		}
+	}
+}
+
+func TestControllerConfig(t *testing.T) {
+	set := pflag.NewFlagSet("controller", pflag.ContinueOnError)
+	var o controllerOptions
+	o.addFlags(set)
+	good := []string{"--server=dotmesh", "--secret-dir=/secret", "--without-kubernetes", "--fingerprint=" + strings.Repeat("ab", 32)}
+	if err := set.Parse(good); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := o.config()
+	if err != nil || cfg.Socket != "/csi/csi.sock" || cfg.ClusterName != "dotmesh" || cfg.Validate() != nil {
+		t.Errorf("got %+v, %v", cfg, err)
+	}
+	for name, change := range map[string]func(*controllerOptions){
+		"no server":        func(o *controllerOptions) { o.server = "" },
+		"no secret":        func(o *controllerOptions) { o.secretDir = "" },
+		"nobody to trust":  func(o *controllerOptions) { o.fingerprint = "" },
+		"no CA there":      func(o *controllerOptions) { o.ca = "/does/not/exist" },
+		"bad endpoint":     func(o *controllerOptions) { o.endpoint = "tcp://1.2.3.4:5" },
+		"no kubeconfig":    func(o *controllerOptions) { o.withoutKubernetes, o.kubeconfig = false, "/does/not/exist" },
+		"bad pin of a key": func(o *controllerOptions) { o.fingerprint = "abc" },
+	} {
+		bad := o
+		change(&bad)
+		if _, err := bad.config(); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}
