@@ -151,41 +151,35 @@ func (p *plane) lookup(ctx context.Context, name dot.FullName) (store.Record[dot
 }
 
 // recordNew claims the name and writes dot, branch and volume as being created.
+// Their ids derive from the volume's, unless an earlier volume of the same CSI
+// name has left a dot that is still on its way out.
 func (p *plane) recordNew(ctx context.Context, v dot.Volume, w wish, name dot.FullName, origin source) (claim, error) {
 	d := dot.Dot{
 		ID: dot.IDOf(v.ID), FullName: name, State: dot.Creating, MadeByPVC: true,
 		Owner: w.kubeNamespace, Settings: w.settings, Created: v.Created,
 	}
 	b := dot.Branch{
-		ID: dot.BranchIDOf(v.ID), Dot: d.ID, Name: dot.MasterBranch, State: dot.Creating, Origin: origin.commit,
+		ID: dot.BranchIDOf(v.ID), Name: dot.MasterBranch, State: dot.Creating, Origin: origin.commit,
 		Master: p.pool, Epoch: dot.Epoch{Incarnation: p.cluster.Incarnation, Number: 1}, ReadOnly: v.ReadOnly, Created: v.Created,
 	}
-	v.Dot, v.Branch, v.NewDot = d.ID, b.ID, true
+	v.NewDot = true
 	d.AssignSubdot(v.Subdot, true)
-	at, err := p.applyAt(ctx, func(t *store.Txn) {
-		t.Absent(store.VolumeKey(v.ID)).Absent(store.DotKey(d.ID)).ClaimName(name, d.ID)
-		t.PutDot(d).PutBranch(b).PutVolume(v).PutAssignment(store.Assignment{Pool: p.pool, Branch: b.ID, Dot: d.ID, Role: store.RoleMaster})
-		origin.require(t)
-	})
-	if err != nil && p.lateGhost(ctx, d.ID, err) {
-		return claim{}, dot.Errorf(dot.CodeAborted, "the dot of an earlier volume of the name %q is still being destroyed; try again", v.CSIName)
+	write := func() (claim, error) {
+		b.Dot, v.Dot, v.Branch = d.ID, d.ID, b.ID
+		at, err := p.applyAt(ctx, func(t *store.Txn) {
+			t.Absent(store.VolumeKey(v.ID)).Absent(store.DotKey(d.ID)).Absent(store.BranchIDKey(b.ID)).ClaimName(name, d.ID)
+			t.PutDot(d).PutBranch(b).PutVolume(v).PutAssignment(store.Assignment{Pool: p.pool, Branch: b.ID, Dot: d.ID, Role: store.RoleMaster})
+			origin.require(t)
+		})
+		return claim{v, d, b, at}, err
 	}
-	return claim{v, d, b, at}, err
-}
-
-// lateGhost tells whether a conflict comes from a dot of the same derived id that
-// is not gone yet, and hurries its end.
-func (p *plane) lateGhost(ctx context.Context, id dot.ID, err error) bool {
+	c, err := write()
 	var conflict *store.Conflict
-	if !errors.As(err, &conflict) || !conflict.On(store.DotKey(id)) {
-		return false
+	if errors.As(err, &conflict) && (conflict.On(store.DotKey(d.ID)) || conflict.On(store.BranchIDKey(b.ID))) {
+		d.ID, b.ID = dot.NewID(), dot.NewBranchID()
+		c, err = write()
 	}
-	rec, getErr := p.store.GetDot(ctx, id)
-	if getErr != nil || rec.Value.State != dot.Deleting {
-		return false
-	}
-	p.work.soon(p.dotJob(id))
-	return true
+	return c, err
 }
 
 // recordJoin writes the volume, and its subdot, as a claim on a dot that exists.

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
@@ -74,22 +76,21 @@ func (p *plane) volumeSource(ctx context.Context, w wish) (source, error) {
 	if err := p.here(ctx, c.dot, c.branch); err != nil {
 		return source{}, err
 	}
+	base, err := newCloneBase()
+	if err != nil {
+		return source{}, err
+	}
 	return source{
-		commit: &dot.Origin{Branch: c.branch.ID, Commit: cloneBase(dot.VolumeIDOf(w.csiName))},
+		commit: &dot.Origin{Branch: c.branch.ID, Commit: base},
 		subdot: v.Value.Subdot, size: v.Value.SizeBytes,
 		require: func(t *store.Txn) { t.Present(store.VolumeKey(v.Value.ID)) },
 	}, nil
 }
 
-// cloneBase is the id of the commit at which a clone of a volume begins. It is
-// derived, so that a retry meets it, and never in the registry.
-func cloneBase(clone dot.VolumeID) dot.CommitID {
-	id, err := dot.ParseCommitID("clone-" + clone.String())
-	if err != nil {
-		return dot.CommitID{} // cannot be: the name is within the grammar
-	}
-	return id
-}
+// newCloneBase chooses the id of the commit at which a clone of a volume begins.
+// It is written with the clone, so that a retry meets the commit, which itself is
+// never in the registry.
+func newCloneBase() (dot.CommitID, error) { return dot.ParseCommitID("clone-" + uuid.NewString()) }
 
 func (p *plane) takeCloneBase(ctx context.Context, c claim, base engine.CommitRef) error {
 	of, err := p.store.FindBranch(ctx, base.Branch)
