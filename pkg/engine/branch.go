@@ -58,17 +58,20 @@ func (e *Engine) CreateBranch(ctx context.Context, spec BranchSpec) error {
 	} else {
 		err = e.clone(ctx, *spec.From, dataset, props)
 	}
+	fresh := err == nil
 	if errors.Is(err, zfs.ErrExists) {
 		err = e.finishBranch(ctx, spec, dataset, props)
 	}
 	if err != nil {
 		return explain(err, "making branch %s of dot %s", spec.Branch.Name, spec.Dot.FullName)
 	}
-	e.quotas.note(spec.Branch.ID, spec.quotas())
 	e.index.change(func(x *index) {
 		x.branches[spec.Branch.ID] = indexedBranch{dot: spec.Branch.Dot, dataset: dataset, readOnly: spec.Branch.ReadOnly}
 	})
-	e.mounted.mark(ctx, spec.Branch.ID) // it has no intent log yet
+	if fresh {
+		e.quotas.note(spec.Branch.ID, spec.quotas())
+		e.mounted.mark(ctx, spec.Branch.ID) // it has no intent log yet
+	}
 	klog.FromContext(ctx).Info("created branch", "dot", spec.Dot.FullName.String(), "branch", spec.Branch.ID.String(), "clone", spec.From != nil)
 	return nil
 }
