@@ -156,7 +156,7 @@ func (p *plane) lookup(ctx context.Context, name dot.FullName) (store.Record[dot
 func (p *plane) recordNew(ctx context.Context, v dot.Volume, w wish, name dot.FullName, origin source) (claim, error) {
 	d := dot.Dot{
 		ID: dot.IDOf(v.ID), FullName: name, State: dot.Creating, MadeByPVC: true,
-		Owner: w.kubeNamespace, Settings: w.settings, Created: v.Created,
+		Owner: w.kubeNamespace, Settings: w.settings, Created: v.Created, Subdots: origin.subdots,
 	}
 	b := dot.Branch{
 		ID: dot.BranchIDOf(v.ID), Name: dot.MasterBranch, State: dot.Creating, Origin: origin.commit,

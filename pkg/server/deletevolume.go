@@ -214,7 +214,8 @@ func (p *plane) leaveDot(ctx context.Context, v store.Record[dot.Volume], d stor
 			if err := p.engine.RemoveSubdot(ctx, b.ID, v.Value.Subdot, rec); err != nil {
 				return err
 			}
-			stays.Subdots = without(stays.Subdots, v.Value.Subdot)
+			// The dot keeps its record, so that the project id is never given to
+			// another directory: older commits still hold this one.
 		case largest != v.Value.SizeBytes && !b.ReadOnly:
 			if err := p.engine.SetQuota(ctx, b.ID, v.Value.Subdot, rec, largest); err != nil {
 				return err
@@ -241,14 +242,4 @@ func subdotGoes(d dot.Dot, s dot.Subdot, others []dot.Volume) bool {
 		}
 	}
 	return true
-}
-
-func without(subdots map[dot.Subdot]dot.SubdotRecord, gone dot.Subdot) map[dot.Subdot]dot.SubdotRecord {
-	kept := map[dot.Subdot]dot.SubdotRecord{}
-	for s, rec := range subdots {
-		if s != gone {
-			kept[s] = rec
-		}
-	}
-	return kept
 }

@@ -47,8 +47,10 @@ type leaseKeeper struct {
 	promised time.Duration
 	observe  func(held bool)
 
-	mu   sync.Mutex
-	held heldLease // nil: not serving
+	mu     sync.Mutex
+	held   heldLease     // nil: not serving
+	served chan struct{} // closed when it serves for the first time
+	once   sync.Once
 
 	// The rest belongs to the goroutine that calls step.
 	lease    heldLease
@@ -144,6 +146,9 @@ func (k *leaseKeeper) serve(l heldLease) {
 	k.mu.Lock()
 	k.held = l
 	k.mu.Unlock()
+	if l != nil && k.served != nil {
+		k.once.Do(func() { close(k.served) })
+	}
 	k.observe(l != nil)
 }
 

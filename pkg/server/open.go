@@ -201,7 +201,7 @@ func (s *Server) newKeeper(p *plane) (*leaseKeeper, error) {
 			}
 			s.metrics.lease.Set(value)
 		},
-		deadline: earlier,
+		deadline: earlier, served: make(chan struct{}),
 	}, nil
 }
 

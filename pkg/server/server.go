@@ -110,12 +110,13 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 		return dropCancelled(ctx, err)
 	}
 	within.Go(func() { p.lease.run(inside) })
-	if err := s.retry(ctx, "settle", func() error {
-		if _, err := p.lease.current(); err != nil {
-			return err
-		}
-		return p.settle(ctx)
-	}); err != nil {
+	s.waitFor(dot.Unavailable("the server is starting: it waits for its pool's lease"))
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-p.lease.served:
+	}
+	if err := s.retry(ctx, "settle", func() error { return p.settle(ctx) }); err != nil {
 		return dropCancelled(ctx, err)
 	}
 	within.Go(func() { s.work.run(inside) })

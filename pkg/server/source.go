@@ -15,6 +15,9 @@ type source struct {
 	commit *dot.Origin
 	subdot dot.Subdot
 	size   int64
+	// subdots are those of the dot that it comes from: the directories in the
+	// copy have their project ids.
+	subdots map[dot.Subdot]dot.SubdotRecord
 	// require makes a transaction fail when the source went away meanwhile.
 	require func(*store.Txn)
 }
@@ -52,7 +55,7 @@ func (p *plane) snapshotSource(ctx context.Context, w wish) (source, error) {
 	}
 	return source{
 		commit: &dot.Origin{Branch: c.Value.Branch, Commit: c.Value.ID},
-		subdot: c.Value.Subdot, size: c.Value.SizeBytes,
+		subdot: c.Value.Subdot, size: c.Value.SizeBytes, subdots: inherited(d.Value),
 		require: func(t *store.Txn) { t.Unchanged(store.CommitKey(c.Value.Dot, c.Value.ID), c.Revision) },
 	}, nil
 }
@@ -82,9 +85,20 @@ func (p *plane) volumeSource(ctx context.Context, w wish) (source, error) {
 	}
 	return source{
 		commit: &dot.Origin{Branch: c.branch.ID, Commit: base},
-		subdot: v.Value.Subdot, size: v.Value.SizeBytes,
+		subdot: v.Value.Subdot, size: v.Value.SizeBytes, subdots: inherited(c.dot),
 		require: func(t *store.Txn) { t.Present(store.VolumeKey(v.Value.ID)) },
 	}, nil
+}
+
+// inherited gives the subdots of a dot as a copy has them: no claim on the copy
+// made them.
+func inherited(d dot.Dot) map[dot.Subdot]dot.SubdotRecord {
+	subdots := map[dot.Subdot]dot.SubdotRecord{}
+	for s, rec := range d.Subdots {
+		rec.MadeByClaim = false
+		subdots[s] = rec
+	}
+	return subdots
 }
 
 // newCloneBase chooses the id of the commit at which a clone of a volume begins.
