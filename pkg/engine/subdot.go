@@ -148,10 +148,12 @@ func (e *Engine) makeSubdot(ctx context.Context, h head, name string, project ui
 		return systemError("accounting for the directory", err)
 	}
 	e.hook.Pass(ctx, BeforePlaceSubdot)
-	err = unix.Renameat2(root, fresh, root, name, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EEXIST) {
+	// ZFS 2.1 has no RENAME_NOREPLACE. What a pod with the whole dot has just put
+	// there stays, unless it is an empty directory.
+	err = unix.Renameat(root, fresh, root, name)
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.ENOTDIR) {
 		_ = unix.Unlinkat(root, fresh, unix.AT_REMOVEDIR)
-		return nil // a pod with the whole dot has just made it
+		return nil
 	}
 	if err != nil {
 		return systemError("naming the directory", err)

@@ -129,10 +129,11 @@ func (r *remover) remove(ctx context.Context, dir *os.File, name string, depth i
 	if depth == maxOpenDirs {
 		r.renamed++
 		up := fmt.Sprintf(".dotmesh-gone-%d-%d", os.Getpid(), r.renamed)
-		if err := unix.Renameat2(int(dir.Fd()), name, int(r.top.Fd()), up, unix.RENAME_NOREPLACE); err != nil {
+		err := unix.Renameat(int(dir.Fd()), name, int(r.top.Fd()), up)
+		if err != nil && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.ENOENT) {
 			return systemError("removing "+strconv.Quote(name), err)
 		}
-		return nil
+		return nil // met again at the top, or here when the name was taken
 	}
 	sub, err := openDir(dir, name)
 	if errors.Is(err, unix.ENOENT) {

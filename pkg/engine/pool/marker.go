@@ -110,7 +110,11 @@ func (c Config) fill(file *os.File, fresh string) error {
 	if err := m.write(file); err != nil {
 		return err
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, c.path(), unix.RENAME_NOREPLACE); err != nil {
+	err := unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, c.path(), unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) { // a file system that cannot promise it
+		err = os.Rename(fresh, c.path())
+	}
+	if err != nil {
 		return fmt.Errorf("naming the pool file: %w", err)
 	}
 	dir, err := os.Open(c.Location)
