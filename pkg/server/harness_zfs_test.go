@@ -201,7 +201,7 @@ func (m *machine) start(hook crash.Hook) *running {
 func (m *machine) startWith(cfg server.Config) *running {
 	m.t.Helper()
 	r := m.launch(cfg)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for {
 		res, err := r.Server.GetStatus(ctx, connect.NewRequest(&v1.GetStatusRequest{}))
@@ -318,7 +318,7 @@ func (m *machine) datasets(ctx context.Context, names map[dot.BranchID]string) [
 // eventually waits for background work.
 func (m *machine) eventually(what string, want func() string) {
 	m.t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		got := want()
 		if got == "" {

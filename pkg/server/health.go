@@ -19,7 +19,7 @@ const (
 	// check starts processes and writes to the pool.
 	healthFor = time.Minute
 	// healthDeadline is how long a txg may take on a pool that is well.
-	healthDeadline = 20 * time.Second
+	healthDeadline = 60 * time.Second
 )
 
 // healthCache keeps the pool's last known health. Nothing is checked unless
@@ -60,6 +60,9 @@ func (h *healthCache) refresh(ctx context.Context) {
 		}
 		if now.Problem != h.last.Problem {
 			klog.FromContext(ctx).Info("pool health", "state", now.State, "problem", now.Problem)
+		}
+		if now.SizeBytes == 0 { // a pool that hangs does not tell
+			now.SizeBytes, now.FreeBytes = h.last.SizeBytes, h.last.FreeBytes
 		}
 		h.metrics.pool.WithLabelValues(now.State).Set(1)
 		h.metrics.free.Set(float64(now.FreeBytes))

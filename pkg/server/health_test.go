@@ -1,0 +1,54 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+)
+
+func TestHealthIsCheckedOnlyWhenAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := newMetrics(prometheus.NewRegistry(), func() int { return 0 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks, answer, failure := 0, engine.Health{State: "ONLINE", Writes: true, SizeBytes: 5}, error(nil)
+		h := &healthCache{metrics: m, last: engine.Health{SizeBytes: 3}, check: func(context.Context, time.Duration) (engine.Health, error) {
+			checks++
+			return answer, failure
+		}}
+		ask := func() (engine.Health, error) {
+			_, _ = h.get(t.Context())
+			synctest.Wait()
+			return h.get(t.Context())
+		}
+		time.Sleep(time.Hour)
+		if checks != 0 {
+			t.Error("checked although nobody asked")
+		}
+		for range 5 {
+			if got, err := ask(); err != nil || got.State != "ONLINE" || h.size() != 5 {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		}
+		if checks != 1 {
+			t.Errorf("checked %d times within a minute", checks)
+		}
+		time.Sleep(healthFor + time.Second)
+		answer = engine.Health{State: "SUSPENDED", Problem: "hangs"}
+		if got, _ := ask(); got.State != "SUSPENDED" || h.size() != 5 {
+			t.Errorf("got %+v, size %d", got, h.size())
+		}
+		time.Sleep(healthFor + time.Second)
+		failure = errors.New("zfs is gone")
+		if _, err := ask(); !errors.Is(err, failure) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
