@@ -15,7 +15,7 @@ func (e *Engine) Fence(ctx context.Context, on bool) error {
 	if err := e.zfs.SetReadonly(ctx, e.parent, on); err != nil {
 		return explain(err, "setting the fence of %s", e.parent)
 	}
-	e.index.change(func(*index) {})
+	e.index.fenced(on)
 	klog.FromContext(ctx).Info("set fence", "dataset", e.parent.String(), "readonly", on)
 	return nil
 }

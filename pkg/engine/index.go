@@ -60,6 +60,15 @@ func (x *index) takeLast() (Inventory, bool) {
 	return inv, true
 }
 
+// fenced keeps the last inventory true.
+func (x *index) fenced(on bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.last != nil {
+		x.last.Fenced = on
+	}
+}
+
 func (x *index) branch(id dot.BranchID) (indexedBranch, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

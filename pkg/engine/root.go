@@ -50,6 +50,9 @@ type Engine struct {
 	mounted   mountedSince
 	quotas    quotaMemo
 	probe     probe
+	// claimed: the root says which cluster it belongs to; whole: Parent has its
+	// properties. As Open found it, and SetUpRoot left it.
+	claimed, whole bool
 }
 
 // Open reads the root in one listing and changes nothing. It refuses, with
@@ -73,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := found.check(cfg.Root, cfg.ClusterID); err != nil {
 		return nil, err
 	}
-	e.pool = found.Pool
+	e.pool, e.claimed, e.whole = found.Pool, found.Cluster != "", found.parentIsWhole
 	e.index = newIndex(found.Inventory)
 	e.gather.take = e.takeSnapshots
 	e.mounted.dir = filepath.Join(cfg.RunDir, e.pool.String(), "mounted")
@@ -112,21 +115,25 @@ func (e *Engine) PoolID() dot.PoolID { return e.pool }
 func (e *Engine) Parent() zfs.Dataset { return e.parent }
 
 // SetUpRoot writes the cluster on the root and makes <root>/dotmesh, with the
-// fence on, where they are missing.
+// fence on, where Open found them missing. On a root that has both it starts no
+// process.
 func (e *Engine) SetUpRoot(ctx context.Context) error {
-	found, err := e.list(ctx)
+	unlock, err := e.structure.lock(ctx, struct{}{})
 	if err != nil {
 		return err
 	}
-	if err := found.check(e.root, e.cluster); err != nil {
-		return err
+	defer unlock()
+	if e.claimed && e.whole {
+		return nil
 	}
-	if found.Cluster == "" {
+	e.index.change(func(*index) {})
+	if !e.claimed {
 		if err := e.zfs.SetProperties(ctx, e.root, zfs.Props{ClusterProperty: e.cluster}); err != nil {
 			return explain(err, "writing the cluster on %s", e.root)
 		}
+		e.claimed = true
 	}
-	if found.parentIsWhole {
+	if e.whole {
 		return nil
 	}
 	props := zfs.Props{
@@ -141,6 +148,7 @@ func (e *Engine) SetUpRoot(ctx context.Context) error {
 	if err != nil {
 		return explain(err, "making %s", e.parent)
 	}
+	e.whole = true
 	klog.FromContext(ctx).Info("set up root", "dataset", e.root.String(), "pool", e.pool.String(), "cluster", e.cluster)
 	return nil
 }
