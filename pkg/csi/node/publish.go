@@ -44,7 +44,9 @@ func (s *service) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolum
 		return nil, err
 	}
 	defer subdot.Close()
-	if err := s.publish(ctx, subdot, r.GetTargetPath(), r.GetReadonly() || mode.ReadOnly); err != nil {
+	// A bind of a read-only mount is read-only whatever was asked for.
+	ro := r.GetReadonly() || mode.ReadOnly || p.readOnly
+	if err := s.publish(ctx, subdot, r.GetTargetPath(), ro); err != nil {
 		return nil, err
 	}
 	return &csi.NodePublishVolumeResponse{}, nil
