@@ -81,11 +81,10 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 		s.Machines = append(s.Machines, machine{Number: i + 1, MemMB: cfg.MemMB, Volatile: cfg.VolatileDisks, Script: kubernetesScript})
 	}
 	c := &Cluster{}
-	if c.site, err = newSite(ctx, e, s); err != nil {
-		closeAll(slots)
+	if c.site, err = newSite(ctx, e, s, slots); err != nil {
 		return nil, err
 	}
-	if err := c.start(ctx, disk, slots); err != nil {
+	if err := c.start(ctx, disk); err != nil {
 		return nil, errors.Join(err, c.site.down())
 	}
 	return c, nil
@@ -109,10 +108,9 @@ func (e Env) checkClusterTools() error {
 }
 
 // start boots the nodes beside the control plane.
-func (c *Cluster) start(ctx context.Context, disk string, slots []*os.File) error {
+func (c *Cluster) start(ctx context.Context, disk string) error {
 	s := c.site
 	if err := s.makePKI(); err != nil {
-		closeAll(slots)
 		return err
 	}
 	begin := time.Now()
@@ -123,10 +121,9 @@ func (c *Cluster) start(ctx context.Context, disk string, slots []*os.File) erro
 		route := []string{"ip", "route", "add", fmt.Sprintf("10.244.%d.0/24", m.Number), "via", m.address(), "onlink", "dev", "br0"}
 		group.Go(func() error {
 			if err := errors.Join(m.prepare(ctx, disk), run(ctx, s.inNetwork(route)...)); err != nil {
-				slots[i].Close()
 				return err
 			}
-			if err := m.boot(ctx, slots[i]); err != nil {
+			if err := m.boot(ctx); err != nil {
 				return err
 			}
 			s.env.printf("%s of %s has booted (%v)", m.name(), s.Name, time.Since(begin).Round(time.Second))

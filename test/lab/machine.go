@@ -73,10 +73,8 @@ func (m *machine) prepare(ctx context.Context, template string) error {
 	return nil
 }
 
-// boot starts the machine and returns when its init script says so. slot is
-// closed here.
-func (m *machine) boot(ctx context.Context, slot *os.File) error {
-	defer slot.Close()
+// boot starts the machine and returns when its init script says so.
+func (m *machine) boot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, fmt.Errorf("not up after %v", bootLimit))
 	defer cancel()
 	s := m.site
@@ -95,7 +93,7 @@ func (m *machine) boot(ctx context.Context, slot *os.File) error {
 	if err := m.startServers(ctx); err != nil {
 		return err
 	}
-	if err := s.start(daemon{name: m.vm(), argv: m.qemu(kernel, initrd), files: []*os.File{slot}}); err != nil {
+	if err := s.start(daemon{name: m.vm(), argv: m.qemu(kernel, initrd)}); err != nil {
 		return err
 	}
 	if err := m.waitReady(ctx); err != nil {

@@ -38,8 +38,10 @@ func (e Env) siteDir(name string) string { return filepath.Join(e.Run, name) }
 var ErrNotRunning = errors.New("not running")
 
 // newSite clears away what an earlier process left under the name and starts
-// afresh with a network.
-func newSite(ctx context.Context, e Env, s site) (*site, error) {
+// afresh with a network. The slots are the site's until it is taken down, also
+// while a machine of it has no power; the caller's files are closed.
+func newSite(ctx context.Context, e Env, s site, slots []*os.File) (*site, error) {
+	defer closeAll(slots)
 	if err := checkName(s.Name); err != nil {
 		return nil, err
 	}
@@ -54,6 +56,9 @@ func newSite(ctx context.Context, e Env, s site) (*site, error) {
 		return nil, err
 	}
 	err := errors.Join(s.save(), s.makeNetwork(ctx), s.makeKeys(ctx))
+	if err == nil {
+		err = s.start(daemon{name: "slots", argv: []string{"sleep", "infinity"}, files: slots})
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.down())
 	}

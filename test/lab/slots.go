@@ -16,8 +16,8 @@ const slotDir = "/run/lock/dotmesh-lab"
 
 // acquireSlots takes n of the host's machine slots, waiting until all n are free
 // at the same moment (so that two clusters never hold half of what each needs).
-// Each file is an flock that lasts as long as any process has it open: handed to
-// QEMU, the slot is free when that machine is gone, however it went.
+// Each file is an flock that lasts as long as any process has it open: one process
+// of the site inherits it, so the slot is free when the site is gone, however it went.
 func (e Env) acquireSlots(ctx context.Context, n int) ([]*os.File, error) {
 	if n > e.Slots {
 		return nil, fmt.Errorf("%d machines asked for, but at most %d may run on this host; raise LAB_SLOTS if it has the memory", n, e.Slots)

@@ -47,19 +47,17 @@ func StartVM(ctx context.Context, e Env, cfg VMConfig) (*VM, error) {
 		closeAll(slots)
 		return nil, err
 	}
-	s, err := newSite(ctx, e, site{Name: cfg.Name, Kind: kindVM, Detached: cfg.Detach, Machines: []machine{{Number: 1, MemMB: cfg.MemMB, Volatile: cfg.Volatile}}})
+	s, err := newSite(ctx, e, site{Name: cfg.Name, Kind: kindVM, Detached: cfg.Detach, Machines: []machine{{Number: 1, MemMB: cfg.MemMB, Volatile: cfg.Volatile}}}, slots)
 	if err != nil {
-		closeAll(slots)
 		return nil, err
 	}
 	m := &s.Machines[0]
 	m.site = s
 	if err := m.prepare(ctx, template); err != nil {
-		closeAll(slots)
 		return nil, errors.Join(err, s.down())
 	}
 	e.printf("booting %s", s.Name)
-	if err := m.boot(ctx, slots[0]); err != nil {
+	if err := m.boot(ctx); err != nil {
 		return nil, errors.Join(err, s.down())
 	}
 	return &VM{site: s}, nil
@@ -144,11 +142,7 @@ func (s *site) bootMachine(ctx context.Context, m *machine) error {
 		return fmt.Errorf("%s is running", m.name())
 	}
 	m.powerCut() // what a machine that stopped by itself left: its servers
-	slots, err := s.env.acquireSlots(ctx, 1)
-	if err != nil {
-		return err
-	}
-	return m.boot(ctx, slots[0])
+	return m.boot(ctx)
 }
 
 // Console is the serial console's output since the last boot.
