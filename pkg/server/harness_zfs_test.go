@@ -8,11 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,46 +97,25 @@ type running struct {
 	exit chan error
 }
 
-// crasher stands for SIGKILL within the process: from the chosen point on, every
-// goroutine of the server that comes by a point ends there, so that nothing more
-// is changed.
-type crasher struct {
-	at    atomic.Value // string: "point#n"
-	dead  atomic.Bool
+// recorder notes the crash points that a server passes.
+type recorder struct {
 	mu    sync.Mutex
-	seen  map[crash.Point]int
-	order []string
-	hit   chan struct{}
+	order []crash.Point
 }
 
-func newCrasher(at string) *crasher {
-	c := &crasher{seen: map[crash.Point]int{}, hit: make(chan struct{})}
-	c.at.Store(at)
-	return c
-}
-
-func (c *crasher) pass(_ context.Context, p crash.Point) {
-	if c.dead.Load() {
-		runtime.Goexit()
-	}
-	c.mu.Lock()
-	c.seen[p]++
-	at := fmt.Sprintf("%s#%d", p, c.seen[p])
-	c.order = append(c.order, at)
-	c.mu.Unlock()
-	if at == c.at.Load().(string) && c.dead.CompareAndSwap(false, true) {
-		close(c.hit)
-		runtime.Goexit()
-	}
+func (r *recorder) pass(_ context.Context, p crash.Point) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.order = append(r.order, p)
 }
 
 // points gives what was passed since the last call, without the lease's renewals,
 // which come when they like.
-func (c *crasher) points() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	passed := slices.DeleteFunc(c.order, func(s string) bool { return strings.Contains(s, "lease-") })
-	c.order = nil
+func (r *recorder) points() []crash.Point {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	passed := slices.DeleteFunc(r.order, func(p crash.Point) bool { return strings.Contains(string(p), "lease-") })
+	r.order = nil
 	return passed
 }
 
@@ -164,16 +141,8 @@ func (m *machine) launch(cfg server.Config) *running {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	trust, err := client.TrustCAFile(m.files.CA)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	c, err := client.New(client.Config{Address: cfg.Listen, Trust: trust, User: "admin", APIKey: func() (string, error) { return apiKey, nil }})
-	if err != nil {
-		m.t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Client: c, exit: make(chan error, 1)}
+	r := m.connect(cfg)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -186,10 +155,24 @@ func (m *machine) launch(cfg server.Config) *running {
 		case <-time.After(30 * time.Second):
 			m.t.Error("the server did not stop")
 		}
-		c.Close()
+		r.Close()
 	})
 	m.t.Cleanup(r.stop)
 	return r
+}
+
+// connect makes a client of the server that has, or will have, a configuration.
+func (m *machine) connect(cfg server.Config) *running {
+	m.t.Helper()
+	trust, err := client.TrustCAFile(m.files.CA)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	c, err := client.New(client.Config{Address: cfg.Listen, Trust: trust, User: "admin", APIKey: func() (string, error) { return apiKey, nil }})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return &running{Client: c, exit: make(chan error, 1)}
 }
 
 // start runs a server and waits until it is ready.
@@ -201,13 +184,19 @@ func (m *machine) start(hook crash.Hook) *running {
 func (m *machine) startWith(cfg server.Config) *running {
 	m.t.Helper()
 	r := m.launch(cfg)
+	m.awaitReady(r)
+	return r
+}
+
+func (m *machine) awaitReady(r *running) {
+	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for {
 		res, err := r.Server.GetStatus(ctx, connect.NewRequest(&v1.GetStatusRequest{}))
 		if err == nil && res.Msg.Ready {
 			r.node = client.NewNode(filepath.Join(m.runDir, res.Msg.PoolId, "node.sock"))
-			return r
+			return
 		}
 		select {
 		case err := <-r.exit:
