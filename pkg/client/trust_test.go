@@ -79,3 +79,18 @@ func TestFingerprintForms(t *testing.T) {
 		t.Errorf("no address: got %v", err)
 	}
 }
+
+func FuzzFingerprint(f *testing.F) {
+	for _, s := range []string{"", "SHA256:", strings.Repeat("0a", 32), strings.Repeat("0A:", 32), "sha256:x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := ParseFingerprint(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseFingerprint(got); err != nil || again != got || len(got) != len("SHA256:")+64 {
+			t.Errorf("%q: got %q, then %q, %v", s, got, again, err)
+		}
+	})
+}
