@@ -112,8 +112,8 @@ func exclusive(l *locks) grpc.UnaryServerInterceptor {
 		}
 		done := make(chan answer, 1)
 		go func() {
-			defer unlock()
 			res, err := handler(ctx, req)
+			unlock() // first: the caller's next call may follow its answer at once
 			done <- answer{res, err}
 		}()
 		select {

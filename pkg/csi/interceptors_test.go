@@ -135,6 +135,15 @@ func TestSecondCallOnAVolumeIsAborted(t *testing.T) {
 	}
 }
 
+func TestNextCallMayFollowAtOnce(t *testing.T) {
+	c, _ := serve(t, 0, &scripted{create: func(context.Context) error { return nil }})
+	for range 500 {
+		if _, err := c.CreateVolume(t.Context(), &csi.CreateVolumeRequest{Name: "v"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestCallWithoutDeadlineIsBounded(t *testing.T) {
 	c, _ := serve(t, 50*time.Millisecond, &scripted{create: func(ctx context.Context) error {
 		<-ctx.Done()
