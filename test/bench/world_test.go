@@ -178,18 +178,17 @@ func (w *world) startNode() {
 
 func (w *world) until(what string, limit time.Duration, try func(context.Context) error) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), limit)
-	defer cancel()
-	for {
+	const oneTry = 20 * time.Second
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(w.t.Context(), oneTry)
 		err := try(ctx)
+		cancel()
 		if err == nil {
 			return
 		}
-		select {
-		case <-ctx.Done():
+		if time.Since(begin) > limit {
 			log, _ := os.ReadFile(w.path("server.log"))
-			w.t.Fatalf("%s: %v\n%s", what, err, log[max(0, len(log)-4000):])
-		case <-time.After(50 * time.Millisecond):
+			w.t.Fatalf("%s: not after %v: %v\n%s", what, limit, err, log[max(0, len(log)-4000):])
 		}
 	}
 }
