@@ -6,12 +6,13 @@
 //	go test -tags e2e -count=1 -timeout 24m -v ./test/e2e
 //
 // One file holds one scene. A scene has Kubernetes namespaces of its own and
-// removes what it made; the last scene checks that nothing of any is left. On
+// removes what it made; the last check is that nothing of any is left. On
 // failure the state of the cluster is written below E2E_LOGS.
 //
 // Variables:
 //
 //	E2E_LOGS     directory for logs of failures; default bin/e2e in the repository
+//	E2E_VOLATILE not empty: disks that lose at a power cut what was not flushed
 //	E2E_CLUSTER  use the lab's cluster of this name: started, and installed on, if
 //	             it is not there, and left running. For working on a scene; images
 //	             built anew are loaded and our pods started again.

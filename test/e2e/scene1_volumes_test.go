@@ -9,7 +9,7 @@ import (
 
 // Scene 1: claims with and without annotations; one dataset for a dot; sizes
 // that hold.
-func TestScene1Volumes(t *testing.T) {
+func sceneVolumes(t *testing.T) {
 	k := newKube(t, "e2e-volumes")
 	k.apply(
 		claim{name: "orders", dot: "shop", subdot: "orders", size: "32Mi"},

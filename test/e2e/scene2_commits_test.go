@@ -11,7 +11,7 @@ import (
 
 // Scene 2: VolumeSnapshots are commits with metadata; restores, clones and
 // commits of dm hold exactly what was there at their moment.
-func TestScene2Commits(t *testing.T) {
+func sceneCommits(t *testing.T) {
 	const content, volume = "e2e-by-hand", "e2e-static"
 	t.Cleanup(func() {
 		removeGlobal(t, "volumesnapshotcontent/"+content)

@@ -8,7 +8,7 @@ import (
 )
 
 // Scene 4: a volume grows while a pod writes to it.
-func TestScene4Expansion(t *testing.T) {
+func sceneExpansion(t *testing.T) {
 	k := newKube(t, "e2e-expansion")
 	k.apply(claim{name: "data", size: "32Mi"}, pod{name: "main", claims: []string{"data"}})
 	k.waitReady("main")

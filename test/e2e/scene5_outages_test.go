@@ -15,7 +15,7 @@ const serverSelector = "app.kubernetes.io/component=server"
 // Scene 5: the server is killed again and again, etcd stands still for a minute:
 // who writes does not notice. New requests fail clearly while etcd is away, and
 // work after.
-func TestScene5Outages(t *testing.T) {
+func sceneOutages(t *testing.T) {
 	t.Cleanup(func() { deleteDot(t, "outages") }) // dm commits to it, so it stays
 	k := newKube(t, "e2e-outages")
 	k.apply(claim{name: "data", dot: "outages"}, writerPod{name: "writer", claim: "data"})

@@ -12,7 +12,7 @@ import (
 // Scene 6: the node loses power while pods write. After the boot the pod runs
 // again by itself with every acknowledged write; a commit taken before anything
 // mounted a volume again holds them too.
-func TestScene6PowerCut(t *testing.T) {
+func scenePowerCut(t *testing.T) {
 	k := newKube(t, "e2e-powercut")
 	k.apply(
 		claim{name: "stays", dot: "stays"}, writerPod{name: "stays", claim: "stays"},

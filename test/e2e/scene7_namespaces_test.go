@@ -7,7 +7,7 @@ import (
 )
 
 // Scene 7: a dot belongs to the Kubernetes namespace of the claim that made it.
-func TestScene7Namespaces(t *testing.T) {
+func sceneNamespaces(t *testing.T) {
 	t.Cleanup(func() { deleteDot(t, "team") })
 	owner, other := newKube(t, "e2e-owner"), newKube(t, "e2e-other")
 	owner.apply(claim{name: "mine", dot: "private", class: "e2e-immediate"})

@@ -14,7 +14,7 @@ import (
 )
 
 // Scene 9: bad input gets a clear error and leaves no trace.
-func TestScene9BadInput(t *testing.T) {
+func sceneBadInput(t *testing.T) {
 	t.Cleanup(func() { removeGlobal(t, "storageclass/e2e-unknown") })
 	k := newKube(t, "e2e-badinput")
 	before, keys := onPool(t), registryKeys(t)

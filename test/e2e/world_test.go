@@ -148,8 +148,9 @@ func (w *world) boot(ctx context.Context, e lab.Env, images []string) (fresh boo
 		}
 		name = "e2e-" + hex.EncodeToString(id)
 	}
-	// Disks lose at a power cut what was not flushed, as real ones do.
-	w.cluster, err = lab.Start(ctx, e, lab.Config{Name: name, Images: images, Detach: w.keep, VolatileDisks: true})
+	w.cluster, err = lab.Start(ctx, e, lab.Config{
+		Name: name, Images: images, Detach: w.keep, VolatileDisks: os.Getenv("E2E_VOLATILE") != "",
+	})
 	return true, err
 }
 

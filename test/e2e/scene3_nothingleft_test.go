@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// The last scene: all others have removed what they made, and nothing is left of
+// All other scenes have removed what they made, and nothing is left of
 // it anywhere, nor waits for a finalizer.
-func TestSceneLastNothingIsLeft(t *testing.T) {
+func sceneNothingIsLeft(t *testing.T) {
 	nothingLeft(t)
 	if mounts := onNode(t, "grep -c ' zfs ' /proc/mounts || true"); mounts != "0" {
 		t.Errorf("%s ZFS mounts are left on the node:\n%s", mounts, onNode(t, "grep ' zfs ' /proc/mounts"))

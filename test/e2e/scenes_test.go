@@ -1,0 +1,39 @@
+//go:build e2e
+
+package e2e
+
+import "testing"
+
+type scene struct {
+	name string
+	play func(t *testing.T)
+}
+
+// TestScenes plays the scenes, numbered as the promises are. What disturbs
+// nobody is played at once, as many as -parallel allows; what stops servers or
+// cuts the power comes after, one by one.
+func TestScenes(t *testing.T) {
+	t.Run("AtOnce", func(t *testing.T) {
+		for _, s := range []scene{
+			{"1Volumes", sceneVolumes},
+			{"2Commits", sceneCommits},
+			{"3Deletion", sceneDeletion},
+			{"4Expansion", sceneExpansion},
+			{"7Namespaces", sceneNamespaces},
+		} {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				s.play(t)
+			})
+		}
+	})
+	for _, s := range []scene{
+		{"3NothingIsLeft", sceneNothingIsLeft},
+		{"9BadInput", sceneBadInput},
+		{"5Outages", sceneOutages},
+		{"6PowerCut", scenePowerCut},
+		{"NothingIsLeft", sceneNothingIsLeft},
+	} {
+		t.Run(s.name, s.play)
+	}
+}
