@@ -15,11 +15,11 @@ func (s *service) CreateSnapshot(ctx context.Context, r *csi.CreateSnapshotReque
 	if err := checkName(r.GetName()); err != nil {
 		return nil, err
 	}
-	if err := mustBeKnown(r.GetSourceVolumeId()); err != nil {
-		return nil, err
-	}
 	params, err := parseSnapshotParameters(r.GetParameters())
 	if err != nil {
+		return nil, err
+	}
+	if err := mustBeKnown(r.GetSourceVolumeId()); err != nil {
 		return nil, err
 	}
 	message, err := s.message(ctx, r.GetName(), params)

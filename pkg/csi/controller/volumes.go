@@ -153,9 +153,6 @@ func (s *service) DeleteVolume(ctx context.Context, r *csi.DeleteVolumeRequest) 
 // ControllerExpandVolume records the larger size; the node's kubelet then has
 // the quota raised.
 func (s *service) ControllerExpandVolume(ctx context.Context, r *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
-	if err := mustBeKnown(r.GetVolumeId()); err != nil {
-		return nil, err
-	}
 	if r.GetCapacityRange().GetRequiredBytes() == 0 && r.GetCapacityRange().GetLimitBytes() == 0 {
 		return nil, dot.Invalid("the new size is missing")
 	}
@@ -166,6 +163,9 @@ func (s *service) ControllerExpandVolume(ctx context.Context, r *csi.ControllerE
 		if _, err := driver.ParseCapability(r.GetVolumeCapability()); err != nil {
 			return nil, err
 		}
+	}
+	if err := mustBeKnown(r.GetVolumeId()); err != nil {
+		return nil, err
 	}
 	res, err := s.volumes.ExpandVolume(ctx, connect.NewRequest(&dotmeshv1.ExpandVolumeRequest{
 		Volume:        r.GetVolumeId(),

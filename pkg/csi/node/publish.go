@@ -17,9 +17,6 @@ import (
 // NodePublishVolume binds the volume's subdot to the target path. It refuses
 // when what is staged is not what the registry says now.
 func (s *service) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
-	if err := checkVolume(r.GetVolumeId()); err != nil {
-		return nil, err
-	}
 	mode, err := driver.ParseCapability(r.GetVolumeCapability())
 	if err != nil {
 		return nil, err
@@ -28,6 +25,9 @@ func (s *service) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolum
 		return nil, err
 	}
 	if err := checkPath("staging path", r.GetStagingTargetPath()); err != nil {
+		return nil, err
+	}
+	if err := checkVolume(r.GetVolumeId()); err != nil {
 		return nil, err
 	}
 	if mode.OnePod {

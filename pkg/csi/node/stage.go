@@ -20,14 +20,14 @@ import (
 
 // NodeStageVolume has the branch prepared and mounts its dataset.
 func (s *service) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
-	if err := checkVolume(r.GetVolumeId()); err != nil {
-		return nil, err
-	}
 	if err := checkPath("staging path", r.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
 	mode, err := driver.ParseCapability(r.GetVolumeCapability())
 	if err != nil {
+		return nil, err
+	}
+	if err := checkVolume(r.GetVolumeId()); err != nil {
 		return nil, err
 	}
 	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext(), mode.ReadOnly)
