@@ -93,7 +93,7 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 // checkClusterTools looks for what the nodes use of the host's root file system.
 func (e Env) checkClusterTools() error {
 	var missing []string
-	for _, t := range []string{"runc", "iptables", "conntrack", "mount"} {
+	for _, t := range []string{"runc", "nft", "conntrack", "mount"} {
 		if findTool(t) == "" {
 			missing = append(missing, t)
 		}

@@ -6,5 +6,5 @@ fi
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
   qemu-system-x86 linux-image-cloud-amd64 linux-headers-cloud-amd64 zfs-dkms zfsutils-linux \
-  busybox-static e2fsprogs kmod runc containernetworking-plugins iptables conntrack iproute2 \
+  busybox-static e2fsprogs kmod runc containernetworking-plugins nftables conntrack iproute2 \
   openssh-server openssh-client nbdkit debootstrap

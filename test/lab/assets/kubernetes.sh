@@ -1,7 +1,7 @@
 # What a cluster's node does after machine.sh, with SUBNET, NUMBER and COUNT set too.
 PKI=$SITE/pki
 for j in $(seq $COUNT); do [ $j = $NUMBER ] || ip route add 10.244.$j.0/24 via $SUBNET.$((10 + j)); done
-for m in br_netfilter veth overlay ip_tables iptable_nat iptable_filter nf_tables nft_compat; do modprobe $m; done
+for m in br_netfilter veth overlay nf_tables nft_masq nft_nat nft_numgen nft_ct nft_fib_inet nft_reject_inet; do modprobe $m; done
 sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=262144
 for c in cpu cpuset io memory pids; do echo +$c >/sys/fs/cgroup/cgroup.subtree_control; done
 for d in /var/lib/kubelet /var/lib/containerd /var/lib/cni /etc/cni/net.d; do keep $d; done
@@ -41,5 +41,5 @@ C
 forever() { log=$1; shift; ( while :; do "$@" >>"$log" 2>&1; sleep 1; done ) & }
 forever /var/log/containerd.log containerd
 while ! [ -S /run/containerd/containerd.sock ]; do sleep .2; done
-forever /var/log/kube-proxy.log kube-proxy --kubeconfig $PKI/proxy.kubeconfig --proxy-mode iptables --hostname-override $NODE --cluster-cidr 10.244.0.0/16
+forever /var/log/kube-proxy.log kube-proxy --kubeconfig $PKI/proxy.kubeconfig --proxy-mode nftables --hostname-override $NODE --cluster-cidr 10.244.0.0/16
 forever /var/log/kubelet.log kubelet --config /run/kubelet.yaml --kubeconfig $PKI/$NODE.kubeconfig --hostname-override $NODE --node-ip $ADDRESS
