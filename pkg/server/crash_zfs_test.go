@@ -217,16 +217,19 @@ func (m *machine) use(t *testing.T) func() {
 	return func() { m.t = outer }
 }
 
-// settled waits until the background is done and gives the state.
+// settled waits until the background is done and gives the state. What a
+// VolumeSnapshot keeps stays hidden, so that the state is done when it rests.
 func (m *machine) settled() string {
-	last := m.state()
+	last, same := m.state(), 0
 	for range 50 {
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
 		now := m.state()
-		if now == last && !strings.Contains(now, "deleting=true") && !strings.Contains(now, "deleting released") {
-			return now
+		if same++; now != last || strings.Contains(now, "deleting=true") {
+			same = 0
 		}
-		last = now
+		if last = now; same == 2 {
+			break
+		}
 	}
 	return last
 }
