@@ -112,10 +112,12 @@ func (r *recovery) addBranch(f engine.FoundBranch) {
 	}
 	r.branches[d.ID][b.Name] = true
 	if b.Hidden {
+		// Its claims went before it did, or moved to the head that took its place.
 		r.tombstones = append(r.tombstones, store.Tombstone{Branch: b.ID, Dot: d.ID, Epoch: b.Epoch, Pools: []dot.PoolID{r.pool}, Deleted: r.now})
-	} else {
-		r.visible[d.ID] = true
+		r.recovered.branches = append(r.recovered.branches, b)
+		return
 	}
+	r.visible[d.ID] = true
 	r.recovered.branches = append(r.recovered.branches, b)
 	for _, v := range f.Volumes {
 		v.Dot, v.Branch, v.State, v.Publications = d.ID, b.ID, dot.Ready, nil

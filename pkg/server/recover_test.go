@@ -31,11 +31,11 @@ func TestPlanRecovery(t *testing.T) {
 	commit := dot.Commit{ID: dot.NewCommitID(), Dot: gone.ID, Branch: held.ID, CSIName: "snap"}
 	inv := engine.Inventory{
 		Branches: []engine.FoundBranch{
-			{Dot: one, Branch: old},
+			{Dot: one, Branch: old, Volumes: []dot.Volume{volume}},
 			{Dot: one, Branch: head, Volumes: []dot.Volume{volume}},
 			{Dot: one, Branch: younger},
 			{Dot: twin, Branch: second},
-			{Dot: gone, Branch: held},
+			{Dot: gone, Branch: held, Volumes: []dot.Volume{{ID: dot.VolumeIDOf("deleted")}}},
 		},
 		Commits: []engine.FoundCommit{
 			{Commit: commit},
