@@ -145,6 +145,7 @@ func (e *Engine) withoutClones(ctx context.Context, dataset zfs.Dataset) ([]zfs.
 	for {
 		items, err := e.zfs.List(ctx, dataset, zfs.ListOptions{
 			Kinds: []zfs.Kind{zfs.KindFilesystem, zfs.KindSnapshot}, Depth: 1,
+			Properties: []zfs.Property{zfs.PropClones, zfs.PropOrigin},
 		})
 		if err != nil {
 			return nil, err

@@ -277,6 +277,15 @@ func encodeCommit(c dot.Commit) (zfs.Props, error) {
 	return e.props, e.err
 }
 
+// commitProperties are what a listing must read of a snapshot: all that
+// decodeCommit looks at, and its clones.
+func commitProperties() []zfs.Property {
+	return []zfs.Property{
+		zfs.PropClones, propDot, propBranch, propSequence, propAuthor, propMessage, propTime, propMetadata,
+		propParent, propCSIName, propVolume, propSubdot, propSize, propTags, propDeleted,
+	}
+}
+
 // CheckCommit refuses, with CodeInvalid, what does not fit the properties of a
 // snapshot. Commit does it too.
 func CheckCommit(c dot.Commit) error {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,16 @@ func TestCommitPropertiesRoundTrip(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// What is not asked for by name is not read back.
+func TestListingReadsAllThatACommitHas(t *testing.T) {
+	d := sampleDot()
+	for p := range must(encodeCommit(sampleCommit(d, sampleBranch(d)))) {
+		if !slices.Contains(commitProperties(), p) {
+			t.Errorf("%s is written and not listed", p)
+		}
 	}
 }
 
