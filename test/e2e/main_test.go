@@ -15,7 +15,7 @@ import (
 // suite is the cluster that all scenes share; TestMain makes it.
 var suite *world
 
-const bootLimit = 15 * time.Minute
+const bootLimit = 20 * time.Minute
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 

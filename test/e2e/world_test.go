@@ -237,7 +237,7 @@ func (w *world) secret(ctx context.Context, name, file string) ([]byte, error) {
 // ready waits for all of our pods.
 func (w *world) ready(ctx context.Context) error {
 	for _, part := range []string{"sts/dotmesh-etcd", "deploy/dotmesh-server", "ds/dotmesh-node", "deploy/dotmesh-controller"} {
-		if err := w.kubectl(ctx, "-n", system, "rollout", "status", part, "--timeout=6m"); err != nil {
+		if err := w.kubectl(ctx, "-n", system, "rollout", "status", part, "--timeout=10m"); err != nil {
 			return err
 		}
 	}
