@@ -102,6 +102,12 @@ func (e *Engine) destroyDataset(ctx context.Context, dataset zfs.Dataset) error 
 	if err := refuseMounted(dataset); err != nil {
 		return err
 	}
+	if e.index.isPlain(dataset) {
+		err := e.destroyHead(ctx, dataset)
+		if !errors.Is(err, zfs.ErrHasChildren) && !errors.Is(err, zfs.ErrHasClones) {
+			return err
+		}
+	}
 	items, err := e.withoutClones(ctx, dataset)
 	if errors.Is(err, zfs.ErrNotFound) {
 		return nil
@@ -126,7 +132,14 @@ func (e *Engine) destroyDataset(ctx context.Context, dataset zfs.Dataset) error 
 			return err
 		}
 	}
-	err = e.zfs.Destroy(ctx, dataset)
+	if err := e.destroyHead(ctx, dataset); err != nil {
+		return err
+	}
+	return e.releaseOrigin(ctx, origin)
+}
+
+func (e *Engine) destroyHead(ctx context.Context, dataset zfs.Dataset) error {
+	err := e.zfs.Destroy(ctx, dataset)
 	if errors.Is(err, zfs.ErrBusy) {
 		if holder := refuseMounted(dataset); holder != nil {
 			return holder
@@ -135,8 +148,8 @@ func (e *Engine) destroyDataset(ctx context.Context, dataset zfs.Dataset) error 
 	if err != nil && !errors.Is(err, zfs.ErrNotFound) {
 		return err
 	}
-	klog.FromContext(ctx).Info("destroyed dataset", "dataset", dataset.String(), "snapshots", len(snapshots))
-	return e.releaseOrigin(ctx, origin)
+	klog.FromContext(ctx).Info("destroyed dataset", "dataset", dataset.String())
+	return nil
 }
 
 // withoutClones lists a dataset with its snapshots, after promoting away the

@@ -99,6 +99,19 @@ func (x *index) change(f func(x *index)) {
 	f(x)
 }
 
+// isPlain tells whether a dataset can be destroyed without a look at it, as far
+// as is known: it holds no commit, and no origin waits for its last clone.
+func (x *index) isPlain(dataset zfs.Dataset) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, c := range x.commits {
+		if c.deleted || c.snapshot.Dataset() == dataset {
+			return false
+		}
+	}
+	return true
+}
+
 // commitsOf lists the commits that were made on a branch, wherever they lie.
 func (x *index) commitsOf(id dot.BranchID) map[commitKey]indexedCommit {
 	x.mu.Lock()

@@ -199,10 +199,10 @@ func (s *site) waitReady(t *testing.T, socket string) {
 // are gone from the pool as well, and looks for mounts.
 func (s *site) leavesNothing(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	for {
-		items, err := s.pool.List(ctx, s.pool.Root(), zfs.ListOptions{Depth: zfs.All})
+		items, err := s.pool.List(ctx, s.pool.Root(), zfs.ListOptions{Depth: zfs.All, Properties: []zfs.Property{zfs.PropUsed}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func (s *site) leavesNothing(t *testing.T) {
 		case <-ctx.Done():
 			t.Errorf("left on the pool: %v", left)
 			return
-		case <-time.After(time.Second):
+		case <-time.After(5 * time.Second): // what is waited for needs the processor
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mounts")
