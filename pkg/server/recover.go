@@ -145,7 +145,6 @@ func (r *recovery) finish() recovered {
 	for _, id := range r.order {
 		d := r.dots[id]
 		d.State = dot.Ready
-		d.Released = d.Released || d.MadeByPVC && !claimed[id]
 		if !r.visible[id] {
 			d.State = dot.Deleting // only commits of VolumeSnapshots kept it
 		} else if other, taken := r.names[d.FullName]; taken {
@@ -155,6 +154,7 @@ func (r *recovery) finish() recovered {
 		}
 		if d.State == dot.Ready {
 			r.names[d.FullName] = id
+			d.Released = d.Released || d.MadeByPVC && !claimed[id]
 		}
 		r.recovered.dots = append(r.recovered.dots, *d)
 	}
