@@ -49,7 +49,13 @@ func FromConnect(err error) error {
 		}
 		return &dot.Error{Code: dot.CodeInternal, Message: err.Error(), Cause: err}
 	}
-	return &dot.Error{Code: codeFromConnect(status.Code()), Message: status.Message(), Cause: err}
+	code := codeFromConnect(status.Code())
+	if code == dot.CodeInternal && !connect.IsWireError(status) {
+		// No server said so: the connection broke. Whoever takes it for a failure
+		// that is final may forget what the server has done meanwhile.
+		return &dot.Error{Code: dot.CodeUnavailable, Message: "the connection to the dotmesh server broke: " + status.Message(), Cause: err}
+	}
+	return &dot.Error{Code: code, Message: status.Message(), Cause: err}
 }
 
 func codeToConnect(c dot.Code) connect.Code {

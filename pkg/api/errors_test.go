@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/api"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
@@ -15,13 +18,38 @@ import (
 func TestErrorsKeepCodeAndMessageOverTheWire(t *testing.T) {
 	for code := dot.CodeInternal; code <= dot.CodeDeadline; code++ {
 		err := fmt.Errorf("while trying: %w", dot.Errorf(code, "a sentence"))
-		got := api.FromConnect(api.ToConnect(err))
+		got := api.FromConnect(overTheWire(t, api.ToConnect(err)))
 		if dot.CodeOf(got) != code {
 			t.Errorf("code %d came back as %d", code, dot.CodeOf(got))
 		}
 		if want := "while trying: a sentence"; got.Error() != want {
 			t.Errorf("message: got %q, want %q", got, want)
 		}
+	}
+}
+
+// overTheWire lets a server answer with an error and gives what a client gets.
+func overTheWire(t *testing.T, err error) error {
+	t.Helper()
+	const procedure = "/test.Service/Call"
+	server := httptest.NewServer(connect.NewUnaryHandler(procedure,
+		func(context.Context, *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error) {
+			return nil, err
+		}))
+	defer server.Close()
+	client := connect.NewClient[emptypb.Empty, emptypb.Empty](server.Client(), server.URL+procedure)
+	_, got := client.CallUnary(t.Context(), connect.NewRequest(&emptypb.Empty{}))
+	return got
+}
+
+func TestBrokenConnectionsAreNoVerdict(t *testing.T) {
+	const procedure = "/test.Service/Call"
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer server.Close()
+	client := connect.NewClient[emptypb.Empty, emptypb.Empty](server.Client(), server.URL+procedure)
+	_, err := client.CallUnary(t.Context(), connect.NewRequest(&emptypb.Empty{}))
+	if got := api.FromConnect(err); dot.CodeOf(got) != dot.CodeUnavailable {
+		t.Errorf("got %v, want CodeUnavailable", got)
 	}
 }
 
