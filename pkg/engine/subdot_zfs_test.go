@@ -15,8 +15,7 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
-func TestSubdotQuota(t *testing.T) {
-	r := newRig(t)
+func testSubdotQuota(t *testing.T, r *rig) {
 	d, b := r.newDot("quota")
 	small, large := claim(&d, b, "small", 16<<20), claim(&d, b, "large", 64<<20)
 	if err := r.CreateBranch(t.Context(), BranchSpec{Dot: d, Branch: b, Volumes: []dot.Volume{small}}); err != nil {
@@ -113,8 +112,7 @@ func fill(path string, bytes int) error {
 	return nil
 }
 
-func TestSubdotAttacks(t *testing.T) {
-	r := newRig(t)
+func testSubdotAttacks(t *testing.T, r *rig) {
 	d, b := r.create("attacked", nil)
 	r.prepare(d, b, "__default__", 32<<20)
 	outside := t.TempDir()
@@ -191,8 +189,7 @@ func TestSubdotAttacks(t *testing.T) {
 	}
 }
 
-func TestReadOnlyRestore(t *testing.T) {
-	r := newRig(t)
+func testReadOnlyRestore(t *testing.T, r *rig) {
 	d, b := r.create("source", nil)
 	r.prepare(d, b, "__default__", 32<<20)
 	r.write(b, "__default__/f", "x")

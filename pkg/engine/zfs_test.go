@@ -27,6 +27,7 @@ type rig struct {
 	*Engine
 	t      *testing.T
 	pool   *zfstest.Pool
+	base   zfs.Dataset // the engine's root
 	runDir string
 	mu     sync.Mutex
 	// commands are the verbs of the processes that were started.
@@ -35,10 +36,39 @@ type rig struct {
 	at crash.Hook
 }
 
-func newRig(t *testing.T) *rig {
+// TestEngine runs all of them on one pool, because making one takes most of a
+// test's time on an emulated machine. Each has a root dataset of its own.
+func TestEngine(t *testing.T) {
+	pool := zfstest.New(t, 1<<30, zfs.Config{})
+	for name, test := range map[string]func(*testing.T, *rig){
+		"LifeOfABranch":                       testLifeOfABranch,
+		"Idempotence":                         testIdempotence,
+		"CommitsAtOnceStartFewProcesses":      testCommitsAtOnceStartFewProcesses,
+		"DestroyOfAnOriginWithManyDependents": testDestroyOfAnOriginWithManyDependents,
+		"BusyIsNamed":                         testBusyIsNamed,
+		"Reset":                               testReset,
+		"RootVolume":                          testRootVolume,
+		"Fence":                               testFence,
+		"ReplayOncePerImport":                 testReplayOncePerImport,
+		"SubdotQuota":                         testSubdotQuota,
+		"SubdotAttacks":                       testSubdotAttacks,
+		"ReadOnlyRestore":                     testReadOnlyRestore,
+		"CrashPoints":                         testCrashPoints,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, newRig(t, pool, name)) })
+	}
+}
+
+func newRig(t *testing.T, pool *zfstest.Pool, name string) *rig {
 	t.Helper()
-	r := &rig{t: t, runDir: t.TempDir()}
-	r.pool = zfstest.New(t, 1<<30, zfs.Config{Observe: r.observe, Crash: r.pass})
+	r := &rig{t: t, runDir: t.TempDir(), base: must(pool.Root().Child(name))}
+	r.pool = &zfstest.Pool{
+		Client: zfstest.Client(t, zfs.Config{Observe: r.observe, Crash: r.pass}),
+		Name:   pool.Name, Device: pool.Device, File: pool.File,
+	}
+	if err := pool.CreateFilesystem(t.Context(), r.base, nil); err != nil {
+		t.Fatal(err)
+	}
 	r.open()
 	if err := r.SetUpRoot(t.Context()); err != nil {
 		t.Fatal(err)
@@ -57,7 +87,7 @@ func (r *rig) observe(args []string, _ time.Duration, _ error) {
 // open starts a server anew on the pool as it is.
 func (r *rig) open() {
 	r.t.Helper()
-	e, err := Open(r.t.Context(), Config{ZFS: r.pool.Client, Root: r.pool.Root(), ClusterID: "test", RunDir: r.runDir, Hook: r.pass})
+	e, err := Open(r.t.Context(), Config{ZFS: r.pool.Client, Root: r.base, ClusterID: "test", RunDir: r.runDir, Hook: r.pass})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -174,8 +204,7 @@ func same(t *testing.T, what string, got []string, want ...string) {
 	}
 }
 
-func TestLifeOfABranch(t *testing.T) {
-	r := newRig(t)
+func testLifeOfABranch(t *testing.T, r *rig) {
 	r.started()
 	d, b := r.create("life", nil)
 	same(t, "processes of a new dot", r.started(), "zfs create")
@@ -235,8 +264,7 @@ func TestLifeOfABranch(t *testing.T) {
 	same(t, "at the end", r.names())
 }
 
-func TestIdempotence(t *testing.T) {
-	r := newRig(t)
+func testIdempotence(t *testing.T, r *rig) {
 	d, b := r.newDot("again")
 	spec := BranchSpec{Dot: d, Branch: b}
 	for range 2 {
@@ -272,7 +300,7 @@ func TestIdempotence(t *testing.T) {
 	if err := r.SetUpRoot(t.Context()); err != nil {
 		t.Errorf("setting up again: %v", err)
 	}
-	if _, err := Open(t.Context(), Config{ZFS: r.pool.Client, Root: r.pool.Root(), ClusterID: "other", RunDir: r.runDir}); dot.CodeOf(err) != dot.CodePrecondition {
+	if _, err := Open(t.Context(), Config{ZFS: r.pool.Client, Root: r.base, ClusterID: "other", RunDir: r.runDir}); dot.CodeOf(err) != dot.CodePrecondition {
 		t.Errorf("another cluster's root: got %v", err)
 	}
 	// A power cut between a dataset and its properties.
@@ -291,8 +319,7 @@ func TestIdempotence(t *testing.T) {
 	}
 }
 
-func TestCommitsAtOnceStartFewProcesses(t *testing.T) {
-	r := newRig(t)
+func testCommitsAtOnceStartFewProcesses(t *testing.T, r *rig) {
 	const count = 6
 	var branches []dot.Branch
 	for n := range count {
@@ -323,8 +350,7 @@ func TestCommitsAtOnceStartFewProcesses(t *testing.T) {
 	}
 }
 
-func TestDestroyOfAnOriginWithManyDependents(t *testing.T) {
-	r := newRig(t)
+func testDestroyOfAnOriginWithManyDependents(t *testing.T, r *rig) {
 	_, origin := r.create("origin", nil)
 	var refs []CommitRef
 	var clones []dot.Branch
@@ -378,8 +404,7 @@ func TestDestroyOfAnOriginWithManyDependents(t *testing.T) {
 	same(t, "at the end", r.names())
 }
 
-func TestBusyIsNamed(t *testing.T) {
-	r := newRig(t)
+func testBusyIsNamed(t *testing.T, r *rig) {
 	_, b := r.create("busy", nil)
 	r.mounted(b, func(string) {
 		err := r.DestroyBranch(t.Context(), b.ID)
@@ -395,8 +420,7 @@ func TestBusyIsNamed(t *testing.T) {
 	}
 }
 
-func TestReset(t *testing.T) {
-	r := newRig(t)
+func testReset(t *testing.T, r *rig) {
 	d, old := r.create("reset", nil)
 	r.write(old, "n", "1")
 	ref := r.commit(old)
@@ -421,8 +445,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-func TestRootVolume(t *testing.T) {
-	r := newRig(t)
+func testRootVolume(t *testing.T, r *rig) {
 	d, b := r.newDot("root")
 	v := claim(&d, b, "__root__", 24<<20)
 	if err := r.CreateBranch(t.Context(), BranchSpec{Dot: d, Branch: b, Volumes: []dot.Volume{v}}); err != nil {
@@ -453,8 +476,7 @@ func TestRootVolume(t *testing.T) {
 	}
 }
 
-func TestFence(t *testing.T) {
-	r := newRig(t)
+func testFence(t *testing.T, r *rig) {
 	d, b := r.create("fenced", nil)
 	if err := r.Fence(t.Context(), true); err != nil {
 		t.Fatal(err)
@@ -477,10 +499,9 @@ func TestFence(t *testing.T) {
 	}
 }
 
-// TestReplayOncePerImport: a head that was not mounted since the import is
+// testReplayOncePerImport: a head that was not mounted since the import is
 // mounted before its first commit, and only then.
-func TestReplayOncePerImport(t *testing.T) {
-	r := newRig(t)
+func testReplayOncePerImport(t *testing.T, r *rig) {
 	_, b := r.create("replayed", nil)
 	replays := 0
 	r.at = func(_ context.Context, p crash.Point) {

@@ -5,6 +5,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -169,48 +170,45 @@ func TestDamagedPoolIsRefused(t *testing.T) {
 	}
 }
 
+// TestPoolCrashPoints makes, grows and exports one pool. Each try dies at the
+// first point that no try has died at in that step, and the next goes on there.
 func TestPoolCrashPoints(t *testing.T) {
-	for n := 1; ; n++ {
-		var points []crash.Point
-		armed := true
-		hook := func(_ context.Context, p crash.Point) {
-			points = append(points, p)
-			if armed && len(points) == n {
-				runtime.Goexit()
-			}
+	died := map[string]bool{}
+	step, crashed := 0, false
+	cfg := onDisk(t, func(_ context.Context, p crash.Point) {
+		here := fmt.Sprintf("step %d, %s", step, p)
+		if crashed = !died[here]; crashed {
+			died[here] = true
+			runtime.Goexit()
 		}
-		cfg := onDisk(t, hook)
-		run := func(f func()) {
-			done := make(chan struct{})
-			go func() { defer close(done); f() }()
-			<-done
+	})
+	larger := cfg
+	larger.SizeBytes += MinSize
+	steps := []func() error{
+		func() error { _, err := Ensure(t.Context(), cfg); return err },
+		func() error { _, err := Ensure(t.Context(), larger); return err },
+		func() error { return Export(t.Context(), larger) },
+		func() error { _, err := Ensure(t.Context(), larger); return err },
+	}
+	for step < len(steps) {
+		var err error
+		crashed = false
+		done := make(chan struct{})
+		go func() { defer close(done); err = steps[step]() }()
+		<-done
+		if err != nil {
+			t.Fatalf("after crashes at %v: %v", died, err)
 		}
-		larger := cfg
-		larger.SizeBytes += MinSize
-		run(func() {
-			if _, err := Ensure(t.Context(), cfg); err != nil {
-				t.Error(err)
-			}
-			if _, err := Ensure(t.Context(), larger); err != nil {
-				t.Error(err)
-			}
-			if err := Export(t.Context(), larger); err != nil {
-				t.Error(err)
-			}
-		})
-		reached := len(points) >= n
-		armed = false
-		ensure(t, larger)
-		pool, err := cfg.ZFS.Pool(t.Context(), cfg.Name)
-		if err != nil || pool.Size < MinSize*3/2 {
-			t.Errorf("after a crash at point %d of %v: %+v, %v", n, points, pool, err)
+		if !crashed {
+			step++
 		}
-		if err := Export(t.Context(), larger); err != nil {
-			t.Errorf("after a crash at point %d of %v: %v", n, points, err)
-		}
-		if !reached {
-			t.Logf("%d points", n-1)
-			return
-		}
+	}
+	t.Logf("died at %d points", len(died))
+	pool, err := cfg.ZFS.Pool(t.Context(), cfg.Name)
+	if err != nil || pool.Size < MinSize*3/2 {
+		t.Errorf("at the end: %+v, %v", pool, err)
+	}
+	if err := Export(t.Context(), larger); err != nil {
+		t.Error(err)
 	}
 }
