@@ -15,9 +15,11 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
-// marker is what the first bytes of a pool file say: the magic line, JSON, and
-// zeros. They lie in vl_pad1 of the first label (vdev_impl.h), the 8 KiB that ZFS
-// leaves to boot blocks and never touches, not even when it makes a pool.
+// marker is what a pool file says near its beginning: the magic line, JSON, and
+// zeros. It lies in vl_pad1 of the first label (vdev_impl.h), the 8 KiB that the
+// kernel leaves to boot blocks and never touches, and in the second half of it:
+// zpool-create(8) zeroes the first 4 KiB of a device (zero_label in
+// cmd/zpool/zpool_vdev.c) before there is a pool on it.
 type marker struct {
 	Pool    string `json:"pool"`
 	Cluster string `json:"cluster,omitempty"`
@@ -29,13 +31,14 @@ type marker struct {
 }
 
 const (
-	magic      = "dotmesh.csi pool file 1\n"
-	markerSize = 4096
+	magic        = "dotmesh.csi pool file 1\n"
+	markerOffset = 4096
+	markerSize   = 4096
 )
 
 func readMarker(file *os.File) (marker, bool, error) {
 	page := make([]byte, markerSize)
-	if n, err := file.ReadAt(page, 0); err != nil && !(errors.Is(err, io.EOF) && n >= 0) {
+	if n, err := file.ReadAt(page, markerOffset); err != nil && !(errors.Is(err, io.EOF) && n >= 0) {
 		return marker{}, false, fmt.Errorf("reading the pool file: %w", err)
 	}
 	m, ok := parseMarker(page)
@@ -73,7 +76,7 @@ func (m marker) write(file *os.File) error {
 	if err != nil {
 		return err
 	}
-	if _, err := file.WriteAt(page, 0); err != nil {
+	if _, err := file.WriteAt(page, markerOffset); err != nil {
 		return fmt.Errorf("marking the pool file: %w", err)
 	}
 	if err := file.Sync(); err != nil {

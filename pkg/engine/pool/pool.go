@@ -1,9 +1,10 @@
 // Package pool makes, finds, imports, grows and exports the pool that a server
 // keeps on a loop device over a file, and refuses what is not its own.
 //
-// The file begins with a marker of ours (marker.go), in the part of a ZFS label
-// that ZFS never reads or writes, so that a file that a crash left without a pool
-// is told from one whose pool is damaged, and ours from everybody else's.
+// Near its beginning the file has a marker of ours (marker.go), in a part of the
+// first ZFS label that ZFS never reads or writes, so that a file that a crash left
+// without a pool is told from one whose pool is damaged, and ours from everybody
+// else's.
 package pool
 
 import (
