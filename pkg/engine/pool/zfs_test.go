@@ -208,7 +208,4 @@ func TestPoolCrashPoints(t *testing.T) {
 	if err != nil || pool.Size < MinSize*3/2 {
 		t.Errorf("at the end: %+v, %v", pool, err)
 	}
-	if err := Export(t.Context(), larger); err != nil {
-		t.Error(err)
-	}
 }
