@@ -125,9 +125,9 @@ func crashFlows() []crashFlow {
 	}
 }
 
-// TestCrashPoints kills the server at each point that a flow passes, starts
+// TestCrashMatrix kills the server at each point that a flow passes, starts
 // another, repeats the call, and compares what is there with an undisturbed run.
-func TestCrashPoints(t *testing.T) {
+func TestCrashMatrix(t *testing.T) {
 	m := newMachine(t)
 	empty := func() string { r := m.start(nil); defer r.stop(); return m.state() }()
 	for _, f := range crashFlows() {
