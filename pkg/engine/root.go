@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 
 	"k8s.io/klog/v2"
 
@@ -55,7 +56,7 @@ type Engine struct {
 	claimed, whole bool
 }
 
-// Open reads the root in one listing and changes nothing. It refuses, with
+// Open lists what lies below the root and changes nothing. It refuses, with
 // CodePrecondition, a root of another cluster and an old system's <pool>/dmfs.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.ClusterID == "" {
@@ -69,7 +70,12 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		cfg.RunDir = defaultRunDir
 	}
 	e := &Engine{zfs: cfg.ZFS, root: cfg.Root, parent: parent, cluster: cfg.ClusterID, hook: cfg.Hook}
+	var thisImport zfs.GUID
+	var importErr error
+	var beside sync.WaitGroup
+	beside.Go(func() { thisImport, importErr = cfg.ZFS.LoadGUID(ctx, cfg.Root.Pool()) })
 	found, err := e.list(ctx)
+	beside.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -80,9 +86,8 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e.index = newIndex(found.Inventory)
 	e.gather.take = e.takeSnapshots
 	e.mounted.dir = filepath.Join(cfg.RunDir, e.pool.String(), "mounted")
-	thisImport, err := cfg.ZFS.LoadGUID(ctx, cfg.Root.Pool())
-	if err != nil {
-		return nil, explain(err, "identifying the import of pool %s", cfg.Root.Pool())
+	if importErr != nil {
+		return nil, explain(importErr, "identifying the import of pool %s", cfg.Root.Pool())
 	}
 	return e, e.mounted.load(thisImport)
 }
