@@ -66,13 +66,23 @@ func TestRunKillsTheGroupWhenTheContextEnds(t *testing.T) {
 func TestRunReturnsThoughAProcessCannotBeKilled(t *testing.T) {
 	// A child that left the group keeps the output open, as a process that is
 	// stuck in the kernel does.
-	c := fake(t, `setsid sleep 5 & sleep 60`, Config{Timeout: 200 * time.Millisecond})
-	began := time.Now()
-	_, err := c.zfs(t.Context(), "list")
-	if !errors.Is(err, ErrStuck) || !errors.Is(err, context.DeadlineExceeded) {
+	left := filepath.Join(t.TempDir(), "left")
+	c := fake(t, `setsid sh -c 'touch `+left+`; sleep 10' & sleep 60`, Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var cancelled time.Time
+	go func() {
+		for _, err := os.Stat(left); err != nil && ctx.Err() == nil; _, err = os.Stat(left) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		cancelled = time.Now()
+		cancel()
+	}()
+	_, err := c.zfs(ctx, "list")
+	if !errors.Is(err, ErrStuck) || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if elapsed := time.Since(began); elapsed > killGrace+2*time.Second {
+	if elapsed := time.Since(cancelled); elapsed > killGrace+2*time.Second {
 		t.Errorf("it took %v", elapsed)
 	}
 }
