@@ -146,10 +146,11 @@ func (k kube) exec(pod, script string) string {
 	return out
 }
 
-// dfKiB is the size that df shows in a pod.
+// dfKiB is the size that df shows in a pod: statfs(2) of the path. busybox's df
+// would show the first mount of the same dataset instead, where a pod has two.
 func (k kube) dfKiB(pod, path string) string {
 	k.t.Helper()
-	return k.exec(pod, "df -Pk "+path+" | awk 'NR==2 {print $2}'")
+	return k.exec(pod, "stat -f -c '%b %S' "+path+" | awk '{print $1 * $2 / 1024}'")
 }
 
 // sums are the checksums of all files below a directory.
