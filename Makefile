@@ -53,7 +53,7 @@ test: ## what CI runs: lint, unit, lab, zfs, sanity, e2e
 
 .PHONY: test-all
 test-all: ## what CI runs and what is too long for it
-	test/run lint derived unit race lab zfs sanity e2e cluster fuzz image
+	test/run lint derived unit race lab zfs crash sanity e2e-all cluster fuzz image
 
 .PHONY: test-unit
 test-unit: ## everything that needs neither root nor ZFS, test/arch among it
