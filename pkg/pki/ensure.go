@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -89,7 +88,7 @@ func usable(ca *CA, files Files, names Names, now time.Time) bool {
 		}
 	}
 	for _, ip := range names.IPs {
-		if !slices.ContainsFunc(cert.IPAddresses, func(has net.IP) bool { return bytes.Equal(has.To16(), ip.To16()) }) {
+		if !slices.ContainsFunc(cert.IPAddresses, func(has net.IP) bool { return has.Equal(ip) }) {
 			return false
 		}
 	}
