@@ -128,7 +128,7 @@ func (e *Engine) destroyDataset(ctx context.Context, dataset zfs.Dataset) error 
 		}
 	}
 	if len(snapshots) > 0 {
-		if err := e.destroyed(ctx, e.zfs.DestroySnapshots(ctx, snapshots...), snapshots...); err != nil {
+		if err := e.destroySnapshots(ctx, snapshots); err != nil {
 			return err
 		}
 	}
@@ -270,7 +270,19 @@ func (e *Engine) destroyUnder(ctx context.Context, dataset zfs.Dataset, refs map
 	if len(unneeded) == 0 {
 		return nil
 	}
-	return e.destroyed(ctx, e.zfs.DestroySnapshots(ctx, unneeded...), unneeded...)
+	return e.destroySnapshots(ctx, unneeded)
+}
+
+// destroySnapshots destroys in steps, because a command line holds only some
+// thousands of names.
+func (e *Engine) destroySnapshots(ctx context.Context, snapshots []zfs.Snapshot) error {
+	const step = 500
+	for part := range slices.Chunk(snapshots, step) {
+		if err := e.destroyed(ctx, e.zfs.DestroySnapshots(ctx, part...), part...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Sweep destroys the snapshots that were left because of clones and that no

@@ -210,8 +210,14 @@ func (p *plane) recordJoin(ctx context.Context, v dot.Volume, branch dot.BranchN
 	if err := checkPromises(d.FullName, v.Subdot, v.SizeBytes, onBranch(others, b.Value.ID)); err != nil {
 		return claim{}, err
 	}
+	for _, o := range onBranch(others, b.Value.ID) {
+		if o.State == dot.Deleting && (o.Subdot == v.Subdot || v.Subdot.IsRoot()) {
+			return claim{}, dot.Errorf(dot.CodeAborted, "subdot %s of dot %s is being removed; try again", o.Subdot, d.FullName)
+		}
+	}
 	v.Dot, v.Branch = d.ID, b.Value.ID
-	d.AssignSubdot(v.Subdot, true)
+	// A PersistentVolume written by hand owns nothing: what it finds stays.
+	d.AssignSubdot(v.Subdot, v.CSIName != "")
 	d.Released = false
 	at, err := p.applyAt(ctx, func(t *store.Txn) {
 		t.Absent(store.VolumeKey(v.ID)).Unchanged(store.DotKey(d.ID), joined.Revision).Epoch(b.Value.ID, b.Value.Epoch)

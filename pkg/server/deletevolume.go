@@ -38,6 +38,9 @@ func (p *plane) deleteVolume(ctx context.Context, req *dotmeshv1.DeleteVolumeReq
 	if len(rec.Value.Publications) > 0 {
 		return nil, dot.Precondition("volume %s is in use on node %s: delete the pods that use it first", id, publishedTo(rec.Value))
 	}
+	if rec.Value.CSIName == "" { // written by hand: it owns nothing
+		return done, p.removeClaim(ctx, rec, keepDot)
+	}
 	return done, p.removeClaim(ctx, rec, dropDot)
 }
 
@@ -109,12 +112,22 @@ func (p *plane) removeClaimOnce(ctx context.Context, id dot.VolumeID, c claim, f
 	}
 	if v.Value.State != dot.Deleting {
 		v.Value.State = dot.Deleting
-		v.Revision, err = p.applyAt(ctx, func(t *store.Txn) { t.Unchanged(store.VolumeKey(id), v.Revision).PutVolume(v.Value) })
+		// The dot is written too, so that whoever joins it meanwhile must look
+		// again and meet the claim that goes.
+		at, err := p.applyAt(ctx, func(t *store.Txn) {
+			t.Unchanged(store.VolumeKey(id), v.Revision).Unchanged(store.DotKey(c.dot.ID), d.Revision).PutVolume(v.Value).PutDot(d.Value)
+		})
 		if err != nil {
 			return false, err
 		}
+		v.Revision, d.Revision = at, at
 	}
-	return false, p.leaveDot(ctx, v, d, c.branch, others)
+	// A reset may have given the volume another branch since c was read.
+	b, err := p.store.FindBranch(ctx, v.Value.Branch)
+	if err != nil {
+		return false, err
+	}
+	return false, p.leaveDot(ctx, v, d, b.Value, others)
 }
 
 // dropCloneBase destroys the commit that a clone which was never finished would
@@ -161,6 +174,15 @@ func (p *plane) dotGoes(ctx context.Context, d dot.Dot, losing dot.VolumeID) (ot
 	for _, c := range commits {
 		if !c.Value.Deleting && (c.Value.CSIName == "" || len(c.Value.Tags) > 0) {
 			return others, false, nil
+		}
+	}
+	intents, err := p.store.ListIntents(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, i := range intents {
+		if i.Value.Commit.Dot == d.ID && !isCSI(i.Value.Commit.CSIName) {
+			return others, false, nil // dm is committing
 		}
 	}
 	return others, true, nil
@@ -210,7 +232,7 @@ func (p *plane) leaveDot(ctx context.Context, v store.Record[dot.Volume], d stor
 			return err
 		}
 		switch {
-		case last && !b.ReadOnly && subdotGoes(stays, v.Value.Subdot, others):
+		case last && !b.ReadOnly && subdotGoes(stays, v.Value, others):
 			if err := p.engine.RemoveSubdot(ctx, b.ID, v.Value.Subdot, rec); err != nil {
 				return err
 			}
@@ -229,9 +251,12 @@ func (p *plane) leaveDot(ctx context.Context, v store.Record[dot.Volume], d stor
 	})
 }
 
-// subdotGoes tells whether a subdot's directory goes with its last claim.
-func subdotGoes(d dot.Dot, s dot.Subdot, others []dot.Volume) bool {
-	if s.IsRoot() || !d.MadeByPVC || !d.Subdots[s].MadeByClaim {
+// subdotGoes tells whether a subdot's directory goes with v, its last claim. The
+// claim of a PersistentVolume written by hand ends with each pod, so nothing goes
+// with it.
+func subdotGoes(d dot.Dot, v dot.Volume, others []dot.Volume) bool {
+	s := v.Subdot
+	if v.CSIName == "" || s.IsRoot() || !d.MadeByPVC || !d.Subdots[s].MadeByClaim {
 		return false
 	}
 	for _, o := range others {

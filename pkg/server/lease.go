@@ -134,10 +134,12 @@ func (k *leaseKeeper) lift(ctx context.Context) error {
 	if err := k.check(ctx); err != nil {
 		return err
 	}
+	// A lift that reports an error may have taken effect: the fence is due again.
+	k.fenced = false
 	if err := k.fence(ctx, false); err != nil {
 		return err
 	}
-	k.fenced, k.lifted = false, true
+	k.lifted = true
 	k.serve(k.lease)
 	return nil
 }

@@ -1,7 +1,11 @@
 # Debian packages for the lab. zfs-dkms is in contrib.
 set -euo pipefail
 if ! apt-cache policy zfs-dkms 2>/dev/null | grep -q 'Candidate: [0-9]'; then
-  sed 's/^Components:.*/Components: contrib/' /etc/apt/sources.list.d/debian.sources >/etc/apt/sources.list.d/debian-contrib.sources
+  if [ -f /etc/apt/sources.list.d/debian.sources ]; then
+    sed 's/^Components:.*/Components: contrib/' /etc/apt/sources.list.d/debian.sources >/etc/apt/sources.list.d/debian-contrib.sources
+  else # as the installer writes it
+    sed -n 's/^\(deb [^#]*\) main.*/\1 contrib/p' /etc/apt/sources.list >/etc/apt/sources.list.d/debian-contrib.list
+  fi
 fi
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
