@@ -124,6 +124,11 @@ func (p *plane) forgetCommits(ctx context.Context, commits []dot.Commit) error {
 // commits it has: those of VolumeSnapshots do; in a dot that stays, every commit
 // does that is not on its way out, and so do branches that begin at one.
 func (p *plane) needs(ctx context.Context, d dot.Dot, b dot.Branch, all []store.Record[dot.Branch]) (commits []dot.Commit, needed bool, err error) {
+	// Before the commits are listed: one that a call finishes later than that
+	// would be acknowledged and not be seen here.
+	if err := p.dropIntents(ctx, b); err != nil {
+		return nil, false, err
+	}
 	list, err := p.store.ListCommits(ctx, d.ID)
 	if err != nil {
 		return nil, false, err
@@ -142,10 +147,7 @@ func (p *plane) needs(ctx context.Context, d dot.Dot, b dot.Branch, all []store.
 			needed = true
 		}
 	}
-	if needed {
-		return commits, true, nil
-	}
-	return commits, false, p.dropIntents(ctx, b)
+	return commits, needed, nil
 }
 
 // dropIntents makes sure that no commit of a branch is half-made: one that a call
@@ -176,11 +178,18 @@ func (p *plane) dropIntents(ctx context.Context, b dot.Branch) error {
 // undoCommit destroys what a commit that was begun and never finished left.
 func (p *plane) undoCommit(ctx context.Context, i store.Record[store.Intent]) error {
 	c := i.Value.Commit
-	err := p.engine.DestroyCommit(ctx, engine.CommitRef{Branch: c.Branch, Commit: c.ID})
-	if err != nil && !errors.Is(err, engine.ErrInUse) {
+	// The intent goes first, and only as it was read: a commit that was finished
+	// meanwhile must not lose its snapshot. A crash in between leaves a snapshot
+	// that nothing names, which goes with its branch.
+	err := p.apply(ctx, func(t *store.Txn) { t.Unchanged(store.IntentKey(c.CSIName), i.Revision).DeleteIntent(c.CSIName) })
+	if err != nil {
 		return err
 	}
-	return p.apply(ctx, func(t *store.Txn) { t.Unchanged(store.IntentKey(c.CSIName), i.Revision).DeleteIntent(c.CSIName) })
+	err = p.engine.DestroyCommit(ctx, engine.CommitRef{Branch: c.Branch, Commit: c.ID})
+	if errors.Is(err, engine.ErrInUse) {
+		return nil
+	}
+	return err
 }
 
 // retire makes the head of a hidden branch read-only and lets its dataset say
