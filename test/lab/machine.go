@@ -107,11 +107,13 @@ func (m *machine) boot(ctx context.Context) error {
 func (m *machine) startServers(ctx context.Context) error {
 	socket := filepath.Join(m.dir(), "fs.sock")
 	_ = os.Remove(socket)
+	// cache=always, or a guest reads each file anew whenever it is opened, and so
+	// libc for each process. See [VM.FreshFiles] for those that change.
 	argv := []string{virtiofsd(), "--socket-path=" + socket}
 	if strings.HasPrefix(argv[0], "/usr/lib/qemu/") {
-		argv = append(argv, "-o", "source=/", "-o", "cache=auto", "-o", "sandbox=chroot")
+		argv = append(argv, "-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot")
 	} else {
-		argv = append(argv, "--shared-dir=/", "--cache=auto", "--sandbox=chroot")
+		argv = append(argv, "--shared-dir=/", "--cache=always", "--sandbox=chroot")
 	}
 	if err := m.site.start(daemon{name: m.fs(), argv: argv}); err != nil {
 		return err
@@ -147,15 +149,27 @@ func virtiofsd() string {
 	return ""
 }
 
+// cpu leaves out what emulation makes slow: with erms and fsrm the kernel clears
+// and copies pages by the byte (rep stosb), which alone doubles the time that a
+// process takes to start. The TSC of emulated CPUs is the host's clock, and so
+// the same on all of them; a guest that does not believe it (no tsc=reliable)
+// reads the HPET, at one emulated access for each look at the time.
+func (e Env) cpu() string {
+	if strings.HasPrefix(e.Accel, "tcg") {
+		return "max,-erms,-fsrm"
+	}
+	return "max"
+}
+
 func (m *machine) qemu(kernel, initrd string) []string {
 	e := m.site.env
 	id := m.identity()
 	argv := []string{
-		"qemu-system-x86_64", "-accel", e.Accel, "-cpu", "max",
+		"qemu-system-x86_64", "-accel", e.Accel, "-cpu", e.cpu(),
 		"-m", fmt.Sprint(m.MemMB), "-smp", fmt.Sprint(e.CPUs),
 		"-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
 		"-kernel", "/boot/vmlinuz-" + kernel, "-initrd", initrd,
-		"-append", "console=ttyS0 panic=-1 quiet loglevel=3 lab.init=" + filepath.Join(m.dir(), "init"),
+		"-append", "console=ttyS0 panic=-1 quiet loglevel=3 tsc=reliable lab.init=" + filepath.Join(m.dir(), "init"),
 		"-object", fmt.Sprintf("memory-backend-memfd,id=mem,size=%dM,share=on", m.MemMB), "-numa", "node,memdev=mem",
 		"-chardev", "socket,id=fs,path=" + filepath.Join(m.dir(), "fs.sock"),
 		"-device", "vhost-user-fs-pci,queue-size=1024,chardev=fs,tag=host",

@@ -114,6 +114,9 @@ func (v *VM) Run(ctx context.Context, t TestRun, io Streams) error {
 			dir = "/host" + dir
 		}
 	}
+	if err := v.FreshFiles(ctx); err != nil {
+		return err
+	}
 	words := []string{"cd", quote(dir), "&&", "exec", "env"}
 	for _, e := range t.Env {
 		words = append(words, quote(e))
@@ -128,6 +131,12 @@ func (v *VM) Run(ctx context.Context, t TestRun, io Streams) error {
 		exit.Command = filepath.Base(t.Binary)
 	}
 	return err
+}
+
+// FreshFiles lets the machine see what has changed in the host's files since it
+// looked at them; until then it may show them as they were.
+func (v *VM) FreshFiles(ctx context.Context) error {
+	return v.Exec(ctx, "sync && echo 3 >/proc/sys/vm/drop_caches", Streams{})
 }
 
 // PowerCut stops the machine at once. Boot starts it again, with its disk as the

@@ -111,6 +111,9 @@ func withVM(env lab.Env, args []string, do func(vm *lab.VM, rest []string) error
 
 func vmExec(ctx context.Context, env lab.Env, args []string) error {
 	return withVM(env, args, func(vm *lab.VM, rest []string) error {
+		if err := vm.FreshFiles(ctx); err != nil {
+			return err
+		}
 		return vm.Exec(ctx, strings.Join(rest, " "), lab.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	})
 }
