@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -53,11 +55,43 @@ func (p *plane) snapshotSource(ctx context.Context, w wish) (source, error) {
 	if err := p.here(ctx, d.Value, b.Value); err != nil {
 		return source{}, err
 	}
+	subdot := c.Value.Subdot
+	if subdot.IsZero() && w.subdot.IsZero() {
+		if subdot, err = onlySubdot(d.Value); err != nil {
+			return source{}, err
+		}
+	}
 	return source{
 		commit: &dot.Origin{Branch: c.Value.Branch, Commit: c.Value.ID},
-		subdot: c.Value.Subdot, size: c.Value.SizeBytes, subdots: inherited(d.Value),
+		subdot: subdot, size: c.Value.SizeBytes, subdots: inherited(d.Value),
 		require: func(t *store.Txn) { t.Unchanged(store.CommitKey(c.Value.Dot, c.Value.ID), c.Revision) },
 	}, nil
+}
+
+// onlySubdot is what a restore shows when neither the claim nor the commit names a
+// subdot, as none made by dm does: the default one, or the only one that there is.
+// Where that leaves a choice it is the user's: an empty directory would surprise
+// who came for the content.
+func onlySubdot(d dot.Dot) (dot.Subdot, error) {
+	names := make([]string, 0, len(d.Subdots))
+	var last dot.Subdot
+	for s := range d.Subdots {
+		if s == dot.DefaultSubdot {
+			return s, nil
+		}
+		if !s.IsRoot() {
+			last, names = s, append(names, s.String())
+		}
+	}
+	switch len(names) {
+	case 0:
+		return dot.DefaultSubdot, nil
+	case 1:
+		return last, nil
+	}
+	slices.Sort(names)
+	return dot.Subdot{}, dot.Invalid("the commit is of the whole dot %s, which has the subdots %s: name one (or %s, for all) in the annotation dotmeshSubdot of the claim",
+		d.FullName, strings.Join(names, ", "), dot.RootSubdot)
 }
 
 // volumeSource names the commit that finishCreate will make of the source.
