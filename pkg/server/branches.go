@@ -163,7 +163,7 @@ func (p *plane) swapHead(ctx context.Context, d dot.Dot, old, b dot.Branch) (dot
 		return b, err
 	}
 	replaced := old
-	replaced.Hidden, replaced.State = true, dot.Deleting
+	replaced.Hidden, replaced.State, replaced.Epoch = true, dot.Deleting, old.Epoch.Next()
 	if replaced.Name, err = hiddenName(old.Name, old.ID); err != nil {
 		return b, err
 	}

@@ -143,10 +143,27 @@ func (p *plane) takeCommit(ctx context.Context, intent store.Record[store.Intent
 		}
 	})
 	if errors.Is(err, store.ErrConflict) {
-		return c, dot.Errorf(dot.CodeAborted, "another server or call finished this commit meanwhile, or the branch changed hands; try again")
+		return c, p.refuseCommit(ctx, intent, err)
 	}
 	if err == nil {
 		klog.FromContext(ctx).Info("committed", "dot", c.Dot, "branch", c.Branch, "commit", c.ID, "sequence", c.Sequence)
 	}
 	return c, err
+}
+
+// refuseCommit explains why a commit could not be recorded. One of an older epoch
+// never enters the branch's history, so that its snapshot goes at once.
+func (p *plane) refuseCommit(ctx context.Context, intent store.Record[store.Intent], cause error) error {
+	c := intent.Value.Commit
+	var conflict *store.Conflict
+	if !errors.As(cause, &conflict) || !conflict.On(store.EpochKey(c.Branch)) {
+		return dot.Errorf(dot.CodeAborted, "another server or call finished this commit meanwhile; try again")
+	}
+	if !conflict.On(store.IntentKey(c.CSIName)) {
+		if err := p.undoCommit(ctx, intent); err != nil {
+			// The intent is left, or a snapshot that goes with its branch.
+			klog.FromContext(ctx).Error(err, "cannot undo a commit that came too late", "branch", c.Branch, "commit", c.ID)
+		}
+	}
+	return dot.Errorf(dot.CodeAborted, "the branch changed hands, or was reset or deleted, before commit %s was recorded; try again", c.ID)
 }

@@ -58,11 +58,13 @@ func (p *plane) clearDot(ctx context.Context, id dot.ID) error {
 	return p.apply(ctx, func(t *store.Txn) { t.Unchanged(store.DotKey(id), d.Revision).DeleteDot(id) })
 }
 
-// hide takes a branch out of sight and writes its tombstone.
+// hide takes a branch out of sight and writes its tombstone. The epoch that it
+// raises refuses what others decided on the branch as it was.
 func (p *plane) hide(ctx context.Context, b store.Record[dot.Branch]) (store.Record[dot.Branch], error) {
-	b.Value.Hidden, b.Value.State = true, dot.Deleting
+	was := b.Value.Epoch
+	b.Value.Hidden, b.Value.State, b.Value.Epoch = true, dot.Deleting, was.Next()
 	at, err := p.applyAt(ctx, func(t *store.Txn) {
-		t.Unchanged(store.BranchKey(b.Value.Dot, b.Value.Name), b.Revision).Epoch(b.Value.ID, b.Value.Epoch)
+		t.Unchanged(store.BranchKey(b.Value.Dot, b.Value.Name), b.Revision).Epoch(b.Value.ID, was)
 		t.PutBranch(b.Value).PutTombstone(p.tombstone(b.Value))
 	})
 	b.Revision = at
@@ -124,8 +126,8 @@ func (p *plane) forgetCommits(ctx context.Context, commits []dot.Commit) error {
 // commits it has: those of VolumeSnapshots do; in a dot that stays, every commit
 // does that is not on its way out, and so do branches that begin at one.
 func (p *plane) needs(ctx context.Context, d dot.Dot, b dot.Branch, all []store.Record[dot.Branch]) (commits []dot.Commit, needed bool, err error) {
-	// Before the commits are listed: one that a call finishes later than that
-	// would be acknowledged and not be seen here.
+	// The epoch was raised when the branch was hidden, so that no commit can be
+	// finished any more; what was begun must not outlive the branch.
 	if err := p.dropIntents(ctx, b); err != nil {
 		return nil, false, err
 	}

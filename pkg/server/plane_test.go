@@ -341,3 +341,32 @@ func TestRecoveryIsWrittenInPieces(t *testing.T) {
 		t.Errorf("got %d dots, %d volumes, %d commits, %v", len(dots), len(volumes), len(commits), err)
 	}
 }
+
+func TestACommitOfAStaleReadIsRefusedOnceItsBranchIsHidden(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "x", p.pool)
+	stale := order{name: "s", branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID, Volume: c.volume.ID}}
+	rec, err := p.store.FindBranch(t.Context(), c.branch.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden, err := p.hide(t.Context(), rec)
+	if err != nil || hidden.Value.Epoch.Compare(c.branch.Epoch) <= 0 {
+		t.Fatalf("got epoch %s, %v, want more than %s", hidden.Value.Epoch, err, c.branch.Epoch)
+	}
+	if _, err := p.beginCommit(t.Context(), stale); dot.CodeOf(err) != dot.CodeAborted || err == nil {
+		t.Errorf("got %v, want CodeAborted", err)
+	}
+	if _, there, err := found(p.store.GetIntent(t.Context(), "s")); there || err != nil {
+		t.Errorf("an intent was left: %v", err)
+	}
+	// Who looks only now finds the branch of the volume, which is hidden.
+	_, err = p.createSnapshot(t.Context(), &v1.CreateSnapshotRequest{CsiName: "s", Volume: c.volume.ID.String()})
+	if dot.CodeOf(err) != dot.CodeAborted || err == nil {
+		t.Errorf("got %v, want CodeAborted", err)
+	}
+	tombstone, err := p.store.GetTombstone(t.Context(), c.branch.ID)
+	if err != nil || tombstone.Value.Epoch != hidden.Value.Epoch {
+		t.Errorf("got %+v, %v", tombstone.Value, err)
+	}
+}

@@ -48,6 +48,9 @@ func (p *plane) createSnapshot(ctx context.Context, req *dotmeshv1.CreateSnapsho
 	if b.Value.Master != p.pool {
 		return nil, dot.Precondition("volume %s is on node %s: ask that node's server", v.ID, p.nodeOf(ctx, b.Value.Master))
 	}
+	if b.Value.Hidden {
+		return nil, dot.Errorf(dot.CodeAborted, "the branch of volume %s was reset or deleted meanwhile; try again", v.ID)
+	}
 	c, err := p.makeCommit(ctx, order{name: req.CsiName, branch: b.Value, commit: dot.Commit{
 		Dot: v.Dot, Branch: v.Branch, Author: callerOf(ctx), Message: req.Message, Time: p.now(),
 		Metadata: metadata, Volume: v.ID, Subdot: v.Subdot, SizeBytes: v.SizeBytes, CSIName: req.CsiName,
