@@ -8,7 +8,7 @@
 // Inventory can tell all of it from the pool alone. Identity is the ZFS GUID and
 // order is createtxg. A commit may lie under another branch's dataset than the
 // one that it was made on (after a promote), so commits are found through an
-// index that Open builds from one listing and that every change keeps.
+// index that Load builds from one listing and that every change keeps.
 //
 // Every method can be called again after a crash or an error at any point and
 // then ends in the same state. Errors that somebody decides on are *dot.Error.

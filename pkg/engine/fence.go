@@ -15,7 +15,6 @@ func (e *Engine) Fence(ctx context.Context, on bool) error {
 	if err := e.zfs.SetReadonly(ctx, e.parent, on); err != nil {
 		return explain(err, "setting the fence of %s", e.parent)
 	}
-	e.index.fenced(on)
 	klog.FromContext(ctx).Info("set fence", "dataset", e.parent.String(), "readonly", on)
 	return nil
 }
@@ -27,7 +26,6 @@ func (e *Engine) InheritFence(ctx context.Context, branch dot.BranchID, inherit 
 	if err != nil {
 		return err
 	}
-	e.index.change(func(*index) {})
 	if inherit {
 		err = e.zfs.InheritReadonly(ctx, b.dataset)
 	} else {

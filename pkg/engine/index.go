@@ -13,8 +13,6 @@ type index struct {
 	mu       sync.Mutex
 	branches map[dot.BranchID]indexedBranch
 	commits  map[commitKey]indexedCommit
-	// last is the inventory that Open read, until something changes.
-	last *Inventory
 }
 
 type indexedBranch struct {
@@ -37,35 +35,16 @@ type indexedCommit struct {
 	deleted  bool
 }
 
-func newIndex(inv Inventory) *index {
-	x := &index{branches: map[dot.BranchID]indexedBranch{}, commits: map[commitKey]indexedCommit{}, last: &inv}
+// load replaces what is remembered.
+func (x *index) load(inv Inventory) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.branches, x.commits = map[dot.BranchID]indexedBranch{}, map[commitKey]indexedCommit{}
 	for _, b := range inv.Branches {
 		x.branches[b.Branch.ID] = indexedBranch{dot: b.Branch.Dot, dataset: b.Dataset, guid: b.GUID, readOnly: b.Branch.ReadOnly}
 	}
 	for _, c := range inv.Commits {
 		x.commits[commitKey{c.Commit.Branch, c.Commit.ID}] = indexedCommit{snapshot: c.Snapshot, guid: c.Commit.GUID, txg: c.CreateTXG, deleted: c.Deleted}
-	}
-	return x
-}
-
-// takeLast gives the inventory that Open read, once and only if it still holds.
-func (x *index) takeLast() (Inventory, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.last == nil {
-		return Inventory{}, false
-	}
-	inv := *x.last
-	x.last = nil
-	return inv, true
-}
-
-// fenced keeps the last inventory true.
-func (x *index) fenced(on bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.last != nil {
-		x.last.Fenced = on
 	}
 }
 
@@ -95,7 +74,6 @@ func (x *index) find(ref CommitRef) (indexedCommit, error) {
 func (x *index) change(f func(x *index)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.last = nil
 	f(x)
 }
 

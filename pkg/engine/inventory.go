@@ -67,12 +67,8 @@ type Unknown struct {
 	Reason string
 }
 
-// Inventory lists the pool, in two processes at once. The first call after Open,
-// if nothing was changed meanwhile, answers with what Open read.
+// Inventory lists the pool, in two processes at once.
 func (e *Engine) Inventory(ctx context.Context) (Inventory, error) {
-	if inv, ok := e.index.takeLast(); ok {
-		return inv, nil
-	}
 	found, err := e.list(ctx)
 	return found.Inventory, err
 }

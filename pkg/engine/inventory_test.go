@@ -91,7 +91,8 @@ func TestReadListing(t *testing.T) {
 		t.Errorf("got %d unknown, want 5: %+v", got, l.Unknown)
 	}
 
-	x := newIndex(l.Inventory)
+	x := &index{}
+	x.load(l.Inventory)
 	ref := CommitRef{Branch: old.ID, Commit: must(dot.ParseCommitID("c1"))}
 	if _, err := x.find(ref); err != nil {
 		t.Error(err)
@@ -111,14 +112,14 @@ func TestForeignRootsAreRefused(t *testing.T) {
 	} {
 		var p pool
 		fill(&p)
-		if err := readListing(p.items, root, parent).check(root, "ours"); dot.CodeOf(err) != dot.CodePrecondition {
+		if err := readListing(p.items, root, parent).identity().check(root, "ours"); dot.CodeOf(err) != dot.CodePrecondition {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	var p pool
 	p.add("tank", nil)
 	p.add("tank/other/dmfs", nil)
-	if err := readListing(p.items, root, parent).check(root, "ours"); err != nil {
+	if err := readListing(p.items, root, parent).identity().check(root, "ours"); err != nil {
 		t.Errorf("a fresh pool: %v", err)
 	}
 }

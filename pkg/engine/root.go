@@ -18,6 +18,8 @@ type Config struct {
 	ZFS *zfs.Client
 	// Root is the server's root dataset: a whole pool or a dataset in one.
 	Root zfs.Dataset
+	// Identity is what Identify says of Root.
+	Identity Identity
 	// ClusterID is the cluster that the root must belong to. It is written on a
 	// root that has none.
 	ClusterID string
@@ -52,13 +54,48 @@ type Engine struct {
 	quotas    quotaMemo
 	probe     probe
 	// claimed: the root says which cluster it belongs to; whole: Parent has its
-	// properties. As Open found it, and SetUpRoot left it.
+	// properties. As Identify found it, and SetUpRoot left it.
 	claimed, whole bool
 }
 
-// Open lists what lies below the root and changes nothing. It refuses, with
-// CodePrecondition, a root of another cluster and an old system's <pool>/dmfs.
-func Open(ctx context.Context, cfg Config) (*Engine, error) {
+// Identity is what a root says of itself.
+type Identity struct {
+	Pool    dot.PoolID // the root dataset's GUID
+	Cluster string     // whose it is; "": nobody's yet
+	// thisImport changes with each import of the pool.
+	thisImport               zfs.GUID
+	oldSystem, parentIsWhole bool
+}
+
+// Identify reads whose a root is, so that it can be locked before anything else
+// is read.
+func Identify(ctx context.Context, client *zfs.Client, root zfs.Dataset) (Identity, error) {
+	parent, err := root.Child(parentName)
+	if err != nil {
+		return Identity{}, dot.Invalid("root %q: %w", root, err)
+	}
+	var imported zfs.GUID
+	var importErr error
+	var beside sync.WaitGroup
+	beside.Go(func() { imported, importErr = client.LoadGUID(ctx, root.Pool()) })
+	items, err := client.List(ctx, root, zfs.ListOptions{Kinds: []zfs.Kind{zfs.KindFilesystem}, Depth: 1})
+	beside.Wait()
+	if err != nil {
+		return Identity{}, explain(err, "reading whose %s is", root)
+	}
+	if importErr != nil {
+		return Identity{}, explain(importErr, "identifying the import of pool %s", root.Pool())
+	}
+	id := readListing(items, root, parent).identity()
+	id.thisImport = imported
+	return id, nil
+}
+
+// Open changes nothing on the pool and does not list it: Load has to follow,
+// before anything but SetUpRoot, Fence, Capacity and Inventory is used. It
+// refuses, with CodePrecondition, a root of another cluster and an old system's
+// <pool>/dmfs.
+func Open(cfg Config) (*Engine, error) {
 	if cfg.ClusterID == "" {
 		return nil, dot.Invalid("the cluster's id is missing")
 	}
@@ -69,48 +106,42 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.RunDir == "" {
 		cfg.RunDir = defaultRunDir
 	}
-	e := &Engine{zfs: cfg.ZFS, root: cfg.Root, parent: parent, cluster: cfg.ClusterID, hook: cfg.Hook}
-	var thisImport zfs.GUID
-	var importErr error
-	var beside sync.WaitGroup
-	beside.Go(func() { thisImport, importErr = cfg.ZFS.LoadGUID(ctx, cfg.Root.Pool()) })
-	found, err := e.list(ctx)
-	beside.Wait()
-	if err != nil {
+	id := cfg.Identity
+	if err := id.check(cfg.Root, cfg.ClusterID); err != nil {
 		return nil, err
 	}
-	if err := found.check(cfg.Root, cfg.ClusterID); err != nil {
-		return nil, err
+	e := &Engine{
+		zfs: cfg.ZFS, root: cfg.Root, parent: parent, cluster: cfg.ClusterID, hook: cfg.Hook, index: &index{},
+		pool: id.Pool, claimed: id.Cluster != "", whole: id.parentIsWhole,
 	}
-	e.pool, e.claimed, e.whole = found.Pool, found.Cluster != "", found.parentIsWhole
-	e.index = newIndex(found.Inventory)
 	e.gather.take = e.takeSnapshots
 	e.mounted.dir = filepath.Join(cfg.RunDir, e.pool.String(), "mounted")
-	if importErr != nil {
-		return nil, explain(importErr, "identifying the import of pool %s", cfg.Root.Pool())
+	return e, e.mounted.load(id.thisImport)
+}
+
+// Load lists the pool and remembers where everything lies. Whoever else may
+// change the pool must have stopped: the caller holds the pool's lease.
+func (e *Engine) Load(ctx context.Context) (Inventory, error) {
+	inv, err := e.Inventory(ctx)
+	if err == nil {
+		e.index.load(inv)
 	}
-	return e, e.mounted.load(thisImport)
+	return inv, err
+}
+
+func (l listing) identity() Identity {
+	return Identity{Pool: l.Pool, Cluster: l.Cluster, oldSystem: l.oldSystem, parentIsWhole: l.parentIsWhole}
 }
 
 // check refuses a root that is not this cluster's.
-func (f listing) check(root zfs.Dataset, cluster string) error {
-	if f.oldSystem {
+func (id Identity) check(root zfs.Dataset, cluster string) error {
+	if id.oldSystem {
 		return dot.Precondition("%s/%s is the data of an earlier version of dotmesh: it is not converted and nothing was changed; give this server another pool, or another dataset as its root", root, oldParentName)
 	}
-	if f.Cluster != "" && f.Cluster != cluster {
-		return dot.Precondition("%s belongs to dotmesh cluster %s and this is cluster %s: nothing was changed; give this server another pool, or recover that cluster with --recover and an empty registry", root, f.Cluster, cluster)
+	if id.Cluster != "" && id.Cluster != cluster {
+		return dot.Precondition("%s belongs to dotmesh cluster %s and this is cluster %s: nothing was changed; give this server another pool, or recover that cluster with --recover and an empty registry", root, id.Cluster, cluster)
 	}
 	return nil
-}
-
-// ClusterOf reads which cluster a root belongs to, "" for none.
-func ClusterOf(ctx context.Context, client *zfs.Client, root zfs.Dataset) (string, error) {
-	values, err := client.Get(ctx, root, ClusterProperty)
-	if err != nil {
-		return "", explain(err, "reading whose %s is", root)
-	}
-	cluster, _ := values.Local(ClusterProperty)
-	return cluster, nil
 }
 
 // PoolID is the GUID of the root dataset.
@@ -120,7 +151,7 @@ func (e *Engine) PoolID() dot.PoolID { return e.pool }
 func (e *Engine) Parent() zfs.Dataset { return e.parent }
 
 // SetUpRoot writes the cluster on the root and makes <root>/dotmesh, with the
-// fence on, where Open found them missing. On a root that has both it starts no
+// fence on, where Identify found them missing. On a root that has both it starts no
 // process.
 func (e *Engine) SetUpRoot(ctx context.Context) error {
 	unlock, err := e.structure.lock(ctx, struct{}{})
@@ -131,7 +162,6 @@ func (e *Engine) SetUpRoot(ctx context.Context) error {
 	if e.claimed && e.whole {
 		return nil
 	}
-	e.index.change(func(*index) {})
 	if !e.claimed {
 		if err := e.zfs.SetProperties(ctx, e.root, zfs.Props{ClusterProperty: e.cluster}); err != nil {
 			return explain(err, "writing the cluster on %s", e.root)

@@ -25,7 +25,6 @@ func (e *Engine) RemoveVolume(ctx context.Context, branch dot.BranchID, v dot.Vo
 	if !ok {
 		return nil
 	}
-	e.index.change(func(*index) {})
 	return explain(e.zfs.InheritProperty(ctx, b.dataset, volumeProperty(v)), "forgetting volume %s of branch %s", v, branch)
 }
 
@@ -54,6 +53,5 @@ func (e *Engine) describe(ctx context.Context, branch dot.BranchID, props zfs.Pr
 	if err != nil {
 		return err
 	}
-	e.index.change(func(*index) {})
 	return explain(e.zfs.SetProperties(ctx, b.dataset, props), "describing branch %s", branch)
 }

@@ -87,11 +87,23 @@ func (r *rig) observe(args []string, _ time.Duration, _ error) {
 // open starts a server anew on the pool as it is.
 func (r *rig) open() {
 	r.t.Helper()
-	e, err := Open(r.t.Context(), Config{ZFS: r.pool.Client, Root: r.base, ClusterID: "test", RunDir: r.runDir, Hook: r.pass})
+	e, err := Open(r.config("test"))
+	if err == nil {
+		_, err = e.Load(r.t.Context())
+	}
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.Engine = e
+}
+
+func (r *rig) config(cluster string) Config {
+	r.t.Helper()
+	id, err := Identify(r.t.Context(), r.pool.Client, r.base)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return Config{ZFS: r.pool.Client, Root: r.base, Identity: id, ClusterID: cluster, RunDir: r.runDir, Hook: r.pass}
 }
 
 // started gives the commands since the last call.
@@ -300,7 +312,7 @@ func testIdempotence(t *testing.T, r *rig) {
 	if err := r.SetUpRoot(t.Context()); err != nil {
 		t.Errorf("setting up again: %v", err)
 	}
-	if _, err := Open(t.Context(), Config{ZFS: r.pool.Client, Root: r.base, ClusterID: "other", RunDir: r.runDir}); dot.CodeOf(err) != dot.CodePrecondition {
+	if _, err := Open(r.config("other")); dot.CodeOf(err) != dot.CodePrecondition {
 		t.Errorf("another cluster's root: got %v", err)
 	}
 	// A power cut between a dataset and its properties.

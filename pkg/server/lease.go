@@ -39,6 +39,11 @@ type heldLease interface {
 // asked which heads are still ours.
 type leaseKeeper struct {
 	acquire func(context.Context) (heldLease, error)
+	// begin looks at the pool, once, as soon as nobody else can change it: when
+	// the lease is held for the first time. An error that does not pass by itself
+	// goes to failed, and the keeper serves nothing.
+	begin  func(context.Context) error
+	failed chan error
 	// check reads the epochs and makes heads that are no longer ours read-only.
 	check    func(context.Context) error
 	fence    func(ctx context.Context, on bool) error
@@ -57,6 +62,7 @@ type leaseKeeper struct {
 	deadline time.Duration // 0: none known
 	fenced   bool
 	lifted   bool // the fence was lifted in this reign
+	begun    bool // begin is done
 }
 
 // current gives the lease that transactions compare; CodeUnavailable while there
@@ -131,6 +137,18 @@ func (k *leaseKeeper) fenceIfDue(ctx context.Context) {
 }
 
 func (k *leaseKeeper) lift(ctx context.Context) error {
+	if !k.begun {
+		if err := k.begin(ctx); err != nil {
+			if !passes(err) {
+				select {
+				case k.failed <- err:
+				default: // it is known to have failed
+				}
+			}
+			return err
+		}
+		k.begun = true
+	}
 	if err := k.check(ctx); err != nil {
 		return err
 	}

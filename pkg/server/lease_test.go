@@ -27,6 +27,8 @@ type rig struct {
 	*leaseKeeper
 	clock    time.Duration
 	refuse   error // of the next attempts to acquire
+	badBegin error
+	began    int
 	badCheck error
 	badFence error
 	lease    *fakeLease
@@ -45,7 +47,9 @@ func newRig() *rig {
 			r.did = append(r.did, "acquire")
 			return r.lease, nil
 		},
-		check: func(context.Context) error { r.did = append(r.did, "check"); return r.badCheck },
+		begin:  func(context.Context) error { r.began++; return r.badBegin },
+		failed: make(chan error, 1),
+		check:  func(context.Context) error { r.did = append(r.did, "check"); return r.badCheck },
 		fence: func(_ context.Context, on bool) error {
 			if r.badFence == nil {
 				r.did = append(r.did, map[bool]string{true: "fence", false: "lift"}[on])
@@ -94,6 +98,34 @@ func TestLeaseIsCheckedBeforeTheFenceIsLifted(t *testing.T) {
 	r.badCheck = nil
 	r.expect(t, time.Second, true, "check", "lift")
 	r.expect(t, leaseTick, true)
+}
+
+func TestPoolIsLookedAtOnceTheLeaseIsHeld(t *testing.T) {
+	r := newRig()
+	r.refuse = store.ErrLeaseHeld
+	r.expect(t, 0, false)
+	if r.began != 0 {
+		t.Error("the pool was listed while another server held its lease")
+	}
+	r.refuse, r.badBegin = nil, dot.Unavailable("etcd is away")
+	r.expect(t, time.Second, false, "acquire")
+	if len(r.failed) != 0 {
+		t.Error("what passes by itself ended the server")
+	}
+	r.badBegin = dot.Precondition("the registry is older than the pool")
+	r.expect(t, time.Second, false)
+	r.expect(t, time.Second, false)
+	if len(r.failed) != 1 {
+		t.Error("what does not pass by itself did not end the server")
+	}
+	r.badBegin = nil
+	r.expect(t, time.Second, true, "check", "lift")
+	began := r.began
+	close(r.lease.lost)
+	r.expect(t, time.Second, true, "acquire", "check", "lift")
+	if r.began != began {
+		t.Error("the pool was listed again though nobody else could have changed it")
+	}
 }
 
 func TestDeadlineFollowsRenewals(t *testing.T) {

@@ -74,17 +74,13 @@ func (s *Server) openPool(ctx context.Context) (*zfs.Client, pool.Opened, about,
 // openEngine opens the pool for the registry's cluster, and finds out which that
 // is. A registry that was never used gets a new identity, or with --recover the
 // pool's and all that is on it.
-func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Client, opened pool.Opened) (*engine.Engine, store.Cluster, error) {
+func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Client, opened pool.Opened, root engine.Identity) (*engine.Engine, store.Cluster, error) {
 	fail := func(err error) (*engine.Engine, store.Cluster, error) { return nil, store.Cluster{}, err }
 	rec, there, err := found(st.GetCluster(ctx))
 	if err != nil {
 		return fail(err)
 	}
-	owner, err := engine.ClusterOf(ctx, client, opened.Root)
-	if err != nil {
-		return fail(err)
-	}
-	id := rec.Value.ID
+	owner, id := root.Cluster, rec.Value.ID
 	switch {
 	case s.cfg.Recover && there:
 		empty, err := st.Empty(ctx)
@@ -109,7 +105,7 @@ func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Cl
 		}
 		rec, id, there = made, made.Value.ID, true
 	}
-	e, err := engine.Open(ctx, engine.Config{ZFS: client, Root: opened.Root, ClusterID: id, RunDir: s.cfg.RunDir, Hook: s.cfg.Crash})
+	e, err := engine.Open(engine.Config{ZFS: client, Root: opened.Root, Identity: root, ClusterID: id, RunDir: s.cfg.RunDir, Hook: s.cfg.Crash})
 	if err != nil {
 		return fail(err)
 	}
@@ -134,18 +130,21 @@ func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Cl
 	return e, cluster, nil
 }
 
-// openPlane opens registry and pool and takes the pool's lease. keep runs for as
-// long as the server does.
+// openPlane opens registry and pool. The pool is not listed before the plane's
+// keeper has the pool's lease.
 func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error) {
 	client, opened, info, err := s.openPool(ctx)
 	if err != nil {
 		return nil, err
 	}
-	e, cluster, err := s.openEngine(ctx, st, client, opened)
+	root, err := engine.Identify(ctx, client, opened.Root)
 	if err != nil {
 		return nil, err
 	}
-	inv, err := e.Inventory(ctx)
+	if err := s.keepOthersAway(ctx, root.Pool); err != nil {
+		return nil, err
+	}
+	e, cluster, err := s.openEngine(ctx, st, client, opened, root)
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +156,6 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
 		locks: newKeyLocks(), work: s.work, tails: newTails(st), about: info, now: func() time.Time { return time.Now().UTC() },
 		health: &healthCache{check: e.Health, metrics: s.metrics, last: engine.Health{State: "ONLINE", Writes: true, SizeBytes: total, FreeBytes: free}},
-	}
-	if err := p.checkInventory(ctx, inv); err != nil {
-		return nil, err
 	}
 	err = registerPool(ctx, st, dot.Pool{
 		ID: p.pool, Name: info.poolName, Node: p.node, SizeBytes: total, FreeBytes: free, Health: "ONLINE",
@@ -179,7 +175,7 @@ func (s *Server) newKeeper(p *plane) (*leaseKeeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := deadlineFile{dir: s.poolDir(p), dataset: p.engine.Parent().String(), bootID: boot}
+	file := deadlineFile{dir: s.poolDir(p.pool), dataset: p.engine.Parent().String(), bootID: boot}
 	earlier, err := file.read()
 	if err != nil {
 		return nil, err
@@ -193,7 +189,7 @@ func (s *Server) newKeeper(p *plane) (*leaseKeeper, error) {
 			}
 			return l, nil
 		},
-		check: p.checkHeads, fence: p.engine.Fence, record: file.write, boot: bootTime, promised: promisedFence,
+		begin: p.takeStock, failed: make(chan error, 1), check: p.checkHeads, fence: p.engine.Fence, record: file.write, boot: bootTime, promised: promisedFence,
 		observe: func(held bool) {
 			value := 0.0
 			if held {
@@ -205,4 +201,33 @@ func (s *Server) newKeeper(p *plane) (*leaseKeeper, error) {
 	}, nil
 }
 
-func (s *Server) poolDir(p *plane) string { return filepath.Join(s.cfg.RunDir, p.pool.String()) }
+func (s *Server) poolDir(pool dot.PoolID) string { return filepath.Join(s.cfg.RunDir, pool.String()) }
+
+// keepOthersAway takes the pool's lock, once for all attempts to open the pool.
+func (s *Server) keepOthersAway(ctx context.Context, pool dot.PoolID) error {
+	dir := s.poolDir(pool)
+	if s.lock != nil && s.lock.dir == dir {
+		return nil
+	}
+	s.letOthersIn()
+	var err error
+	s.lock, err = lockPool(ctx, dir, poolLockWait)
+	return err
+}
+
+func (s *Server) letOthersIn() {
+	if s.lock != nil {
+		s.lock.release()
+		s.lock = nil
+	}
+}
+
+// takeStock lists the pool and compares it with the registry, once nobody else
+// can change either.
+func (p *plane) takeStock(ctx context.Context) error {
+	inv, err := p.engine.Load(ctx)
+	if err != nil {
+		return err
+	}
+	return p.checkInventory(ctx, inv)
+}

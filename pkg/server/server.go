@@ -33,6 +33,7 @@ type Server struct {
 
 	plane atomic.Pointer[plane]
 	users atomic.Pointer[store.Store]
+	lock  *poolLock // belongs to the goroutine that brings the server up
 
 	mu      sync.Mutex
 	waiting error // why there is no plane yet
@@ -98,6 +99,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if st := s.users.Load(); st != nil {
 		st.Close()
 	}
+	s.letOthersIn()
 	klog.FromContext(ctx).Info("stopped", "err", err)
 	return err
 }
@@ -114,13 +116,15 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 	select {
 	case <-ctx.Done():
 		return nil
+	case err := <-p.lease.failed:
+		return err
 	case <-p.lease.served:
 	}
 	if err := s.retry(ctx, "settle", func() error { return p.settle(ctx) }); err != nil {
 		return dropCancelled(ctx, err)
 	}
 	within.Go(func() { s.work.run(inside) })
-	l, err := listenSocket(ctx, s.poolDir(p))
+	l, err := listenSocket(ctx, s.poolDir(p.pool))
 	if err != nil {
 		return err
 	}
@@ -161,9 +165,7 @@ func (s *Server) retry(ctx context.Context, step string, try func() error) error
 		if err == nil {
 			return nil
 		}
-		switch dot.CodeOf(err) {
-		case dot.CodeUnavailable, dot.CodeAborted, dot.CodeDeadline:
-		default:
+		if !passes(err) {
 			return err
 		}
 		s.waitFor(dot.Unavailable("the server is starting: %w", err))
@@ -176,6 +178,15 @@ func (s *Server) retry(ctx context.Context, step string, try func() error) error
 		case <-timer.C:
 		}
 	}
+}
+
+// passes tells whether a failure to start may be over by itself.
+func passes(err error) bool {
+	switch dot.CodeOf(err) {
+	case dot.CodeUnavailable, dot.CodeAborted, dot.CodeDeadline:
+		return true
+	}
+	return false
 }
 
 func (s *Server) waitFor(err error) {

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+const (
+	poolLockFile = "lock"
+	// poolLockWait is how long a server waits for the one before it to end: the
+	// predecessor in a container that is being replaced finishes its calls first.
+	poolLockWait = 30 * time.Second
+)
+
+// poolLock keeps every other server process of this machine away from a pool,
+// for as long as this one lives: the kernel lets go of it with the process.
+type poolLock struct {
+	dir  string // the pool's run directory
+	file *os.File
+}
+
+// lockPool takes a pool's lock, waiting for at most so long; CodePrecondition
+// when another process keeps it.
+func lockPool(ctx context.Context, dir string, wait time.Duration) (*poolLock, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, dot.Errorf(dot.CodeInternal, "make the pool's run directory: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, poolLockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, dot.Errorf(dot.CodeInternal, "open the pool's lock: %w", err)
+	}
+	if err := waitForLock(ctx, file, wait); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	// For who finds it taken.
+	err = file.Truncate(0)
+	if err == nil {
+		_, err = fmt.Fprintln(file, os.Getpid())
+	}
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "cannot note in the pool's lock who holds it", "file", file.Name())
+	}
+	return &poolLock{dir: dir, file: file}, nil
+}
+
+func waitForLock(ctx context.Context, file *os.File, wait time.Duration) error {
+	const look = 100 * time.Millisecond
+	deadline := time.Now().Add(wait)
+	for told := false; ; told = true {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return dot.Errorf(dot.CodeInternal, "lock %s: %w", file.Name(), err)
+		case time.Now().After(deadline):
+			return dot.Precondition("another dotmesh server of this machine (%s) serves the pool, and has not ended within %s: stop it first, or give this one another pool; its lock is %s", holderOf(file), wait, file.Name())
+		}
+		if !told {
+			klog.FromContext(ctx).Info("waiting for an earlier server of the pool to end", "holder", holderOf(file), "lock", file.Name())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+	}
+}
+
+// holderOf reads who took the lock, "pid 7"; its pid is that of its own container
+// where that has pids of its own.
+func holderOf(file *os.File) string {
+	const most = 32
+	b, err := io.ReadAll(io.NewSectionReader(file, 0, most))
+	if pid := strings.TrimSpace(string(b)); err == nil && pid != "" {
+		return "pid " + pid
+	}
+	return "pid not known yet"
+}
+
+func (l *poolLock) release() { _ = l.file.Close() }
