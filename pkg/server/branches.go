@@ -24,38 +24,50 @@ func (p *plane) createBranch(ctx context.Context, req *dotmeshv1.CreateBranchReq
 	if err != nil {
 		return nil, err
 	}
-	d, err := p.findDot(ctx, req.Dot)
+	var b dot.Branch
+	err = again(ctx, func() error {
+		b, err = p.recordBranch(ctx, req, name)
+		return err
+	})
 	if err != nil {
 		return nil, err
+	}
+	if _, b, err = p.finishBranch(ctx, b.Dot, b.ID); err != nil {
+		return nil, err
+	}
+	return &dotmeshv1.CreateBranchResponse{Branch: api.BranchToProto(b, p.node)}, nil
+}
+
+// recordBranch writes the branch as being created. The dot is written with it,
+// because it is kept for its branches: a call that takes it away conflicts.
+func (p *plane) recordBranch(ctx context.Context, req *dotmeshv1.CreateBranchRequest, name dot.BranchName) (dot.Branch, error) {
+	d, err := p.findDot(ctx, req.Dot)
+	if err != nil {
+		return dot.Branch{}, err
 	}
 	from, err := p.findBranch(ctx, d.Value, req.FromBranch)
 	if err != nil {
-		return nil, err
+		return dot.Branch{}, err
 	}
 	if err := p.writable(ctx, d.Value, from.Value); err != nil {
-		return nil, err
+		return dot.Branch{}, err
 	}
 	c, err := p.commitOn(ctx, d.Value, from.Value, req.Commit)
 	if err != nil {
-		return nil, err
+		return dot.Branch{}, err
 	}
 	b := p.branchFrom(c.Value)
 	b.Name = name
 	err = p.apply(ctx, func(t *store.Txn) {
 		t.Absent(store.BranchKey(d.Value.ID, name)).Unchanged(store.CommitKey(d.Value.ID, c.Value.ID), c.Revision)
+		t.Unchanged(store.DotKey(d.Value.ID), d.Revision).PutDot(d.Value)
 		t.PutBranch(b).PutAssignment(store.Assignment{Pool: p.pool, Branch: b.ID, Dot: d.Value.ID, Role: store.RoleMaster})
 	})
 	var conflict *store.Conflict
 	if errors.As(err, &conflict) && conflict.On(store.BranchKey(d.Value.ID, name)) {
-		return nil, dot.Errorf(dot.CodeExists, "dot %s has a branch %q already", d.Value.FullName, name)
+		return b, dot.Errorf(dot.CodeExists, "dot %s has a branch %q already", d.Value.FullName, name)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if _, b, err = p.finishBranch(ctx, d.Value.ID, b.ID); err != nil {
-		return nil, err
-	}
-	return &dotmeshv1.CreateBranchResponse{Branch: api.BranchToProto(b, p.node)}, nil
+	return b, err
 }
 
 // branchFrom is a new branch of a commit's dot that begins at the commit.

@@ -36,15 +36,28 @@ func (p *plane) makeCommit(ctx context.Context, o order) (dot.Commit, error) {
 	if err := engine.CheckCommit(o.commit); err != nil {
 		return dot.Commit{}, err
 	}
-	var intent store.Record[store.Intent]
-	err := again(ctx, func() (err error) {
-		intent, err = p.beginCommit(ctx, o)
-		return err
-	})
+	intent, err := p.begin(ctx, o)
 	if err != nil {
 		return dot.Commit{}, err
 	}
 	return p.takeCommit(ctx, intent)
+}
+
+// begin is beginCommit, decided anew when what it was decided on changed. The
+// commits of dm in one dot begin one after another, because each writes the dot.
+func (p *plane) begin(ctx context.Context, o order) (intent store.Record[store.Intent], err error) {
+	if !isCSI(o.name) {
+		unlock, err := p.locks.lock(ctx, "begin of a commit in "+o.commit.Dot.String())
+		if err != nil {
+			return intent, err
+		}
+		defer unlock()
+	}
+	err = again(ctx, func() error {
+		intent, err = p.beginCommit(ctx, o)
+		return err
+	})
+	return intent, err
 }
 
 // beginCommit writes the intent, or takes up the one that is there.
@@ -55,6 +68,10 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 	if i.Commit.ID.IsZero() {
 		i.Commit.ID = dot.NewCommitID()
 	}
+	keeps, err := p.keepsDot(ctx, o)
+	if err != nil {
+		return none, err
+	}
 	if err := p.tails.next(ctx, &i.Commit); err != nil {
 		return none, err
 	}
@@ -63,6 +80,7 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 		if !o.commit.Volume.IsZero() {
 			t.Present(store.VolumeKey(o.commit.Volume))
 		}
+		keeps(t)
 		t.PutIntent(i)
 	})
 	var conflict *store.Conflict
@@ -79,6 +97,23 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 		return none, dot.Errorf(dot.CodeAborted, "the branch changed hands meanwhile; try again")
 	}
 	return p.takeUp(ctx, o)
+}
+
+// keepsDot gives what a commit of dm's does to its dot: the dot is kept for it, so
+// that it is written, and a call that takes the dot away conflicts. A commit of a
+// volume's needs the volume, which keeps the dot.
+func (p *plane) keepsDot(ctx context.Context, o order) (func(*store.Txn), error) {
+	if isCSI(o.name) {
+		return func(*store.Txn) {}, nil
+	}
+	d, err := p.store.GetDot(ctx, o.commit.Dot)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.writable(ctx, d.Value, o.branch); err != nil {
+		return nil, err
+	}
+	return func(t *store.Txn) { t.Unchanged(store.DotKey(d.Value.ID), d.Revision).PutDot(d.Value) }, nil
 }
 
 // takeUp goes on with an intent that an earlier try left: one of this epoch keeps

@@ -144,7 +144,8 @@ func (p *plane) dropCloneBase(ctx context.Context, c claim) error {
 }
 
 // dotGoes tells whether a dot that loses a volume holds nothing but what volumes
-// put there, and which other claims there are.
+// put there, and which other claims there are. Who acts on it compares the dot's
+// revision: joining the dot, and branches and commits of dm's, write the dot.
 func (p *plane) dotGoes(ctx context.Context, d dot.Dot, losing dot.VolumeID) (others []dot.Volume, goes bool, err error) {
 	all, err := p.volumesOf(ctx, d.ID)
 	if err != nil {
@@ -167,15 +168,7 @@ func (p *plane) dotGoes(ctx context.Context, d dot.Dot, losing dot.VolumeID) (ot
 			return others, false, nil // dm made it, or a divergence
 		}
 	}
-	commits, err := p.store.ListCommits(ctx, d.ID)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, c := range commits {
-		if !c.Value.Deleting && (c.Value.CSIName == "" || len(c.Value.Tags) > 0) {
-			return others, false, nil
-		}
-	}
+	// Before the commits: what is begun now is a commit by then, or an intent still.
 	intents, err := p.store.ListIntents(ctx)
 	if err != nil {
 		return nil, false, err
@@ -183,6 +176,15 @@ func (p *plane) dotGoes(ctx context.Context, d dot.Dot, losing dot.VolumeID) (ot
 	for _, i := range intents {
 		if i.Value.Commit.Dot == d.ID && !isCSI(i.Value.Commit.CSIName) {
 			return others, false, nil // dm is committing
+		}
+	}
+	commits, err := p.store.ListCommits(ctx, d.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, c := range commits {
+		if !c.Value.Deleting && (c.Value.CSIName == "" || len(c.Value.Tags) > 0) {
+			return others, false, nil
 		}
 	}
 	return others, true, nil

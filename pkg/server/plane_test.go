@@ -370,3 +370,71 @@ func TestACommitOfAStaleReadIsRefusedOnceItsBranchIsHidden(t *testing.T) {
 		t.Errorf("got %+v, %v", tombstone.Value, err)
 	}
 }
+
+// TestADotGoesOrIsKept runs what keeps a dot for dm between the reads and the
+// transaction of a deletion, and the other way round: one of the two is refused.
+func TestADotGoesOrIsKept(t *testing.T) {
+	p := testPlane(t)
+	side, err := dot.ParseBranchName("side")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, keep := range map[string]func(claim, dot.Commit) error{
+		"a commit": func(c claim, _ dot.Commit) error {
+			_, err := p.begin(t.Context(), order{name: dmIntent + c.dot.ID.String(), branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}})
+			return err
+		},
+		"a branch": func(c claim, at dot.Commit) error {
+			req := &v1.CreateBranchRequest{Dot: c.dot.ID.String(), Commit: at.ID.String()}
+			_, err := p.recordBranch(t.Context(), req, side)
+			return err
+		},
+	} {
+		for _, buriedFirst := range []bool{true, false} {
+			c := add(t, p, fmt.Sprintf("%s-%t", strings.Fields(what)[1], buriedFirst), p.pool)
+			at := dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID, CSIName: c.dot.FullName.String()}
+			if err := p.store.Txn().PutCommit(at).Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			v, err1 := p.store.GetVolume(t.Context(), c.volume.ID)
+			d, err2 := p.store.GetDot(t.Context(), c.dot.ID)
+			_, goes, err3 := p.dotGoes(t.Context(), d.Value, c.volume.ID)
+			if err := errors.Join(err1, err2, err3); err != nil || !goes {
+				t.Fatalf("goes is %t, %v", goes, err)
+			}
+			if buriedFirst {
+				if err := p.bury(t.Context(), v, d); err != nil {
+					t.Fatal(err)
+				}
+				if err := keep(c, at); err == nil {
+					t.Errorf("%s was begun in a dot that is gone", what)
+				}
+				continue
+			}
+			if err := keep(c, at); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if err := p.bury(t.Context(), v, d); !errors.Is(err, store.ErrConflict) {
+				t.Errorf("the dot went although %s was begun in it: %v", what, err)
+			}
+		}
+	}
+}
+
+func TestCommitsOfDMThatBeginAtOnce(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "x", p.pool)
+	const many = 4 * attempts
+	results := make(chan error, many)
+	for i := range many {
+		go func() {
+			_, err := p.begin(t.Context(), order{name: dmIntent + fmt.Sprint(i), branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}})
+			results <- err
+		}()
+	}
+	for range many {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+}
