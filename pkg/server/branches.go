@@ -139,6 +139,8 @@ func (p *plane) resetBranch(ctx context.Context, req *dotmeshv1.ResetBranchReque
 	if b.Name, err = hiddenName(old.Value.Name, b.ID); err != nil {
 		return nil, err
 	}
+	// Whatever fails from here on can leave the new head behind.
+	defer p.work.soon(p.dotJob(d.Value.ID))
 	err = p.apply(ctx, func(t *store.Txn) {
 		t.Epoch(old.Value.ID, old.Value.Epoch).Unchanged(store.CommitKey(d.Value.ID, c.Value.ID), c.Revision)
 		t.PutBranch(b).PutAssignment(store.Assignment{Pool: p.pool, Branch: b.ID, Dot: d.Value.ID, Role: store.RoleMaster})
@@ -150,7 +152,6 @@ func (p *plane) resetBranch(ctx context.Context, req *dotmeshv1.ResetBranchReque
 	if err != nil {
 		return nil, err
 	}
-	p.work.soon(p.dotJob(d.Value.ID))
 	klog.FromContext(ctx).Info("reset branch", "dot", d.Value.FullName, "branch", b.Name, "to", c.Value.ID, "oldHead", old.Value.ID)
 	return &dotmeshv1.ResetBranchResponse{Branch: api.BranchToProto(b, p.node)}, nil
 }
@@ -164,8 +165,10 @@ func (p *plane) swapHead(ctx context.Context, d dot.Dot, old, b dot.Branch) (dot
 	}
 	shown := b
 	shown.Name, shown.Hidden, shown.State = old.Name, false, dot.Ready
+	described := map[dot.VolumeID]dot.Volume{}
 	volumes = onBranch(volumes, old.ID)
 	for i := range volumes {
+		described[volumes[i].ID] = volumes[i]
 		volumes[i].Branch = b.ID
 	}
 	err = p.engine.Reset(ctx, old.ID, engine.BranchSpec{
@@ -174,30 +177,48 @@ func (p *plane) swapHead(ctx context.Context, d dot.Dot, old, b dot.Branch) (dot
 	if err != nil {
 		return b, err
 	}
+	return shown, again(ctx, func() error { return p.recordSwap(ctx, old, b, shown, described) })
+}
+
+// recordSwap is the one transaction that swaps two heads. described are the
+// volumes that the new head's dataset tells of.
+func (p *plane) recordSwap(ctx context.Context, old, b, shown dot.Branch, described map[dot.VolumeID]dot.Volume) error {
+	// First the dot: whoever joins it later than this writes it.
+	d, err := p.store.GetDot(ctx, old.Dot)
+	if err != nil {
+		return err
+	}
+	if d.Value.State != dot.Ready {
+		return dot.Errorf(dot.CodeAborted, "dot %s is not ready (%s); try again", d.Value.FullName, d.Value.State)
+	}
+	all, err := p.volumesOf(ctx, old.Dot)
+	if err != nil {
+		return err
+	}
+	var volumes []store.Record[dot.Volume]
+	for _, v := range onBranch(all, old.ID) {
+		rec, err := p.store.GetVolume(ctx, v.ID)
+		if err != nil {
+			return err
+		}
+		was, there := described[v.ID]
+		if rec.Value.Branch = b.ID; !there || was.SizeBytes != rec.Value.SizeBytes {
+			if err := p.engine.SetVolume(ctx, rec.Value, b.ID, d.Value.Subdots[v.Subdot]); err != nil {
+				return err
+			}
+		}
+		volumes = append(volumes, rec)
+	}
 	replaced := old
 	replaced.Hidden, replaced.State, replaced.Epoch = true, dot.Deleting, old.Epoch.Next()
 	if replaced.Name, err = hiddenName(old.Name, old.ID); err != nil {
-		return b, err
+		return err
 	}
-	current, err := p.store.GetDot(ctx, d.ID)
-	if err != nil {
-		return b, err
-	}
-	records := map[dot.VolumeID]int64{}
-	for i := range volumes {
-		rec, err := p.store.GetVolume(ctx, volumes[i].ID)
-		if err != nil {
-			return b, err
-		}
-		records[rec.Value.ID] = rec.Revision
-		volumes[i] = rec.Value
-		volumes[i].Branch = b.ID
-	}
-	return shown, p.apply(ctx, func(t *store.Txn) {
-		t.Epoch(old.ID, old.Epoch).Unchanged(store.DotKey(d.ID), current.Revision)
+	return p.apply(ctx, func(t *store.Txn) {
+		t.Epoch(old.ID, old.Epoch).Unchanged(store.DotKey(old.Dot), d.Revision)
 		t.DeleteBranch(old).PutBranch(replaced).DeleteBranch(b).PutBranch(shown).PutTombstone(p.tombstone(replaced))
 		for _, v := range volumes {
-			t.Unchanged(store.VolumeKey(v.ID), records[v.ID]).PutVolume(v)
+			t.Unchanged(store.VolumeKey(v.Value.ID), v.Revision).PutVolume(v.Value)
 		}
 	})
 }

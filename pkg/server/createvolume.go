@@ -252,7 +252,7 @@ func (p *plane) finishCreate(ctx context.Context, c claim) (claim, error) {
 	defer unlock()
 	if c.branch.State == dot.Creating {
 		err = p.makeBranch(ctx, c)
-	} else {
+	} else if err = p.followReset(ctx, &c); err == nil {
 		err = p.engine.SetVolume(ctx, c.volume, c.branch.ID, c.dot.Subdots[c.volume.Subdot])
 	}
 	if err != nil {
@@ -263,6 +263,17 @@ func (p *plane) finishCreate(ctx context.Context, c claim) (claim, error) {
 		klog.FromContext(ctx).Info("created volume", "volume", c.volume.ID, "dot", c.dot.FullName, "subdot", c.volume.Subdot, "newDot", c.volume.NewDot)
 	}
 	return c, err
+}
+
+// followReset gives a claim the branch that a reset has put the volume on since it
+// was read. The dot's lock keeps further ones away.
+func (p *plane) followReset(ctx context.Context, c *claim) error {
+	v, err := p.store.GetVolume(ctx, c.volume.ID)
+	if err != nil || v.Value.Branch == c.branch.ID {
+		return err
+	}
+	*c, err = p.claimOf(ctx, v.Value)
+	return err
 }
 
 // makeBranch starts one ZFS process, unless the volume is a clone of another:
@@ -302,7 +313,7 @@ func (p *plane) markCreated(ctx context.Context, c *claim) error {
 		if err != nil {
 			return err
 		}
-		b, err := p.store.FindBranch(ctx, c.branch.ID)
+		b, err := p.store.FindBranch(ctx, v.Value.Branch)
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,10 @@ func (p *plane) clearDot(ctx context.Context, id dot.ID) error {
 	}
 	left := 0
 	for _, b := range branches {
-		if d.Value.State == dot.Deleting && !b.Value.Hidden {
+		// A hidden branch that is being made is the new head of a reset that was
+		// never finished: the old head is still in place.
+		unfinished := b.Value.Hidden && b.Value.State == dot.Creating && b.Value.Master == p.pool
+		if d.Value.State == dot.Deleting && !b.Value.Hidden || unfinished {
 			if b, err = p.hide(ctx, b); err != nil {
 				return err
 			}

@@ -39,6 +39,7 @@ func planRecovery(inv engine.Inventory, pool dot.PoolID, incarnation uint64, now
 		incarnation: incarnation, pool: pool, now: now,
 		dots: map[dot.ID]*dot.Dot{}, names: map[dot.FullName]dot.ID{},
 		branches: map[dot.ID]map[dot.BranchName]bool{}, visible: map[dot.ID]bool{},
+		claims: map[dot.VolumeID]int{},
 	}
 	// Branches come by age. Those that are out of sight take names last, because
 	// theirs matter to nobody.
@@ -71,7 +72,8 @@ type recovery struct {
 	order    []dot.ID
 	names    map[dot.FullName]dot.ID
 	branches map[dot.ID]map[dot.BranchName]bool
-	visible  map[dot.ID]bool // dots with a branch that is not hidden
+	visible  map[dot.ID]bool      // dots with a branch that is not hidden
+	claims   map[dot.VolumeID]int // where in volumes each one is
 }
 
 func (r *recovery) note(s string) { r.notes = append(r.notes, s) }
@@ -121,8 +123,25 @@ func (r *recovery) addBranch(f engine.FoundBranch) {
 	r.recovered.branches = append(r.recovered.branches, b)
 	for _, v := range f.Volumes {
 		v.Dot, v.Branch, v.State, v.Publications = d.ID, b.ID, dot.Ready, nil
-		r.volumes = append(r.volumes, v)
+		r.addVolume(v)
 	}
+}
+
+// addVolume decides between two branches that both tell of a volume. In one dot
+// the elder was to be replaced by a reset: it has the name, so it has the volume.
+// In another dot the younger was made for a volume of the same CSI name after the
+// first one was deleted.
+func (r *recovery) addVolume(v dot.Volume) {
+	i, taken := r.claims[v.ID]
+	switch {
+	case !taken:
+		r.claims[v.ID] = len(r.volumes)
+		r.volumes = append(r.volumes, v)
+		return
+	case r.volumes[i].Dot != v.Dot:
+		v, r.volumes[i] = r.volumes[i], v
+	}
+	r.note("volume " + v.ID.String() + " is claimed on two branches, and stays on " + r.volumes[i].Branch.String() + ", not " + v.Branch.String())
 }
 
 func (r *recovery) addCommit(f engine.FoundCommit) {
@@ -142,6 +161,16 @@ func (r *recovery) finish() recovered {
 	for _, v := range r.volumes {
 		claimed[v.Dot] = true
 	}
+	// A dot that was on its way out had given its name away: to one with a volume.
+	slices.SortStableFunc(r.order, func(a, b dot.ID) int {
+		switch {
+		case claimed[a] == claimed[b]:
+			return 0
+		case claimed[a]:
+			return -1
+		}
+		return 1
+	})
 	for _, id := range r.order {
 		d := r.dots[id]
 		d.State = dot.Ready

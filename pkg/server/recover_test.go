@@ -33,7 +33,7 @@ func TestPlanRecovery(t *testing.T) {
 		Branches: []engine.FoundBranch{
 			{Dot: one, Branch: old, Volumes: []dot.Volume{volume}},
 			{Dot: one, Branch: head, Volumes: []dot.Volume{volume}},
-			{Dot: one, Branch: younger},
+			{Dot: one, Branch: younger, Volumes: []dot.Volume{volume}},
 			{Dot: twin, Branch: second},
 			{Dot: gone, Branch: held, Volumes: []dot.Volume{{ID: dot.VolumeIDOf("deleted")}}},
 		},
@@ -117,6 +117,46 @@ func TestHistoryGoesBackToTheOrigins(t *testing.T) {
 		}
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("got %v, want %s", got, c.want)
+		}
+	}
+}
+
+func TestRecoveryGivesAVolumeToOneBranch(t *testing.T) {
+	volume := dot.Volume{ID: dot.VolumeIDOf("v"), CSIName: "v"}
+	name, err := parseDotName("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := dot.Dot{ID: dot.NewID(), FullName: name, MadeByPVC: true}, dot.Dot{ID: dot.NewID(), FullName: name, MadeByPVC: true}
+	found := func(d dot.Dot) engine.FoundBranch {
+		return engine.FoundBranch{Dot: d, Branch: dot.Branch{ID: dot.NewBranchID(), Name: dot.MasterBranch}, Volumes: []dot.Volume{volume}}
+	}
+	elder, younger, other := found(first), found(first), found(second)
+	for _, c := range []struct {
+		what     string
+		branches []engine.FoundBranch
+		want     engine.FoundBranch
+	}{
+		{"a reset that was not finished", []engine.FoundBranch{elder, younger}, elder},
+		{"a volume that was deleted and made again", []engine.FoundBranch{elder, other}, other},
+		{"both", []engine.FoundBranch{elder, younger, other}, other},
+	} {
+		got := planRecovery(engine.Inventory{Branches: c.branches}, dot.PoolIDOf(7), 2, time.Now())
+		if len(got.volumes) != 1 || got.volumes[0].Branch != c.want.Branch.ID || got.volumes[0].Dot != c.want.Dot.ID {
+			t.Errorf("%s: got %+v, want one on %s", c.what, got.volumes, c.want.Branch.ID)
+		}
+		for _, b := range got.branches {
+			if b.ID == c.want.Branch.ID && b.Name != dot.MasterBranch {
+				t.Errorf("%s: the volume is on the branch %s", c.what, b.Name)
+			}
+		}
+		for _, d := range got.dots {
+			if (d.ID == c.want.Dot.ID) != (d.FullName == name) {
+				t.Errorf("%s: dot %s is called %s", c.what, d.ID, d.FullName)
+			}
+		}
+		if notes := strings.Join(got.notes, "\n"); !strings.Contains(notes, volume.ID.String()) {
+			t.Errorf("%s: got notes %q", c.what, notes)
 		}
 	}
 }

@@ -142,13 +142,6 @@ func (p *plane) settleDots(ctx context.Context) error {
 		b := rec.Value
 		switch {
 		case b.Master != p.pool || b.State == dot.Ready && !b.Hidden:
-		case b.Hidden && b.State == dot.Creating:
-			// A reset that a crash interrupted before the swap: the old head is
-			// still in place.
-			if _, err := p.hide(ctx, rec); err != nil {
-				return err
-			}
-			p.work.soon(p.dotJob(b.Dot))
 		case b.Hidden:
 			p.work.soon(p.dotJob(b.Dot))
 		case b.State == dot.Creating && !byPVC[b.Dot]:
