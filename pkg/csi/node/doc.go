@@ -1,6 +1,6 @@
 // Package node is the CSI node service. It asks the server of a branch's pool,
 // over a root-only unix socket, to prepare a volume, mounts the branch's dataset
-// at the staging path and binds the volume's subdot to where kubelet wants it.
+// in the staging path and binds the volume's subdot to where kubelet wants it.
 // Unmounting needs nobody.
 //
 // A pod may write anything into a dot, symbolic links included, so a subdot is

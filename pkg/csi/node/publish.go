@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -39,7 +38,7 @@ func (s *service) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolum
 	if err != nil {
 		return nil, err
 	}
-	subdot, err := openStaged(r.GetStagingTargetPath(), p)
+	subdot, err := openStaged(headIn(r.GetStagingTargetPath()), p)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +98,7 @@ func (s *service) publish(ctx context.Context, subdot *os.File, target string, r
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(target, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := makeDirectories(target); err != nil {
 		return fmt.Errorf("make the target directory: %w", err)
 	}
 	at, err := mountedAt(target)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -34,10 +35,29 @@ func (s *service) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeReq
 	if err != nil {
 		return nil, err
 	}
-	if err := s.stage(ctx, p, r.GetStagingTargetPath(), mode.Flags); err != nil {
+	if err := makeDirectories(r.GetStagingTargetPath(), headIn(r.GetStagingTargetPath())); err != nil {
+		return nil, fmt.Errorf("make the staging directory: %w", err)
+	}
+	if err := s.stage(ctx, p, headIn(r.GetStagingTargetPath()), mode.Flags); err != nil {
 		return nil, fmt.Errorf("mount dataset %s: %w", p.dataset, err)
 	}
 	return &csi.NodeStageVolumeResponse{}, nil
+}
+
+// headIn is where the dataset is mounted: in a directory of the staging path and
+// not at it. Before kubelet has a volume unstaged it looks for other mounts of
+// what is mounted at the staging path, and goes no further while there are any
+// (GetMountRefs in k8s.io/mount-utils, GenerateUnmountDeviceFunc in kubelet). The
+// volumes of one dot share a dataset, so that each would wait for the others.
+func headIn(staging string) string { return filepath.Join(staging, "head") }
+
+func makeDirectories(paths ...string) error {
+	for _, path := range paths {
+		if err := os.Mkdir(path, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // prepared is what the server said a volume is, checked.
@@ -74,9 +94,6 @@ func (s *service) prepare(ctx context.Context, volume string, publishContext map
 // stage mounts the dataset unless it is there. Something else in its place is of
 // an earlier attempt (the branch's head was replaced since) and goes first.
 func (s *service) stage(ctx context.Context, p prepared, path string, flags []string) error {
-	if err := os.Mkdir(path, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make the staging directory: %w", err)
-	}
 	at, err := mountedAt(path)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func (s *service) NodeUnpublishVolume(ctx context.Context, r *csi.NodeUnpublishV
 	return &csi.NodeUnpublishVolumeResponse{}, nil
 }
 
-// NodeUnstageVolume unmounts the dataset; the directory is kubelet's.
+// NodeUnstageVolume unmounts the dataset; the staging path itself is kubelet's.
 func (s *service) NodeUnstageVolume(ctx context.Context, r *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
 	if r.GetVolumeId() == "" {
 		return nil, dot.Invalid("the volume id is missing")
@@ -44,7 +44,11 @@ func (s *service) NodeUnstageVolume(ctx context.Context, r *csi.NodeUnstageVolum
 	if err := checkPath("staging path", r.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
-	if err := s.unmount(ctx, r.GetStagingTargetPath()); err != nil {
+	head := headIn(r.GetStagingTargetPath())
+	if err := s.unmount(ctx, head); err != nil {
+		return nil, err
+	}
+	if err := remove(head); err != nil {
 		return nil, err
 	}
 	return &csi.NodeUnstageVolumeResponse{}, nil

@@ -71,6 +71,7 @@ func TestNode(t *testing.T) {
 		"stale":     staleStaging,
 		"unpublish": unpublishRemovesMountsOnly,
 		"one-pod":   onePod,
+		"shared":    sharedDataset,
 		"read-only": readOnlyDataset,
 		"fence":     realFence,
 	} {
@@ -110,7 +111,7 @@ func newSite(t *testing.T, pool *zfstest.Pool, name string) *site {
 		for _, e := range entries {
 			_ = s.unmount(context.Background(), filepath.Join(s.targets, e.Name()))
 		}
-		_ = s.unmount(context.Background(), s.staging)
+		_ = s.unmount(context.Background(), headIn(s.staging))
 	})
 	return s
 }
@@ -245,7 +246,7 @@ func volumeLife(t *testing.T, s *site) {
 		t.Errorf("asked the server for %v", got)
 	}
 	must(t, os.WriteFile(s.target("a")+"/file", []byte("data"), 0o600))
-	if got, err := os.ReadFile(s.staging + "/db/file"); err != nil || string(got) != "data" {
+	if got, err := os.ReadFile(headIn(s.staging) + "/db/file"); err != nil || string(got) != "data" {
 		t.Errorf("in the dataset: got %q, %v", got, err)
 	}
 	at, err := mountedAt(s.target("a"))
@@ -273,7 +274,9 @@ func volumeLife(t *testing.T, s *site) {
 		_, err := s.NodeUnstageVolume(t.Context(), &csi.NodeUnstageVolumeRequest{VolumeId: volumeID, StagingTargetPath: s.staging})
 		must(t, err)
 	}
-	nothingAt(t, s.staging)
+	if left, err := os.ReadDir(s.staging); err != nil || len(left) > 0 {
+		t.Errorf("in the staging path: got %v, %v, want nothing", left, err)
+	}
 	if _, err := os.Lstat(s.target("a")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the target is still there: %v", err)
 	}
@@ -282,6 +285,26 @@ func volumeLife(t *testing.T, s *site) {
 			t.Errorf("after all: got %q, %v", got, err)
 		}
 	})
+}
+
+// sharedDataset stages a dot's dataset for two volumes. kubelet has a volume
+// unstaged only when what is at its staging path is mounted nowhere else.
+func sharedDataset(t *testing.T, s *site) {
+	other := filepath.Join(filepath.Dir(s.staging), "other")
+	must(t, s.stageVolume(t))
+	_, err := s.NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{
+		VolumeId: "a81d4fae-7dec-81d0-a765-00a0c91e6bf6", StagingTargetPath: other, PublishContext: attached,
+		VolumeCapability: s.capability(csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER),
+	})
+	must(t, err)
+	t.Cleanup(func() { _ = s.unmount(context.Background(), headIn(other)) })
+	must(t, s.publishVolume(t, "a", false, writer))
+	for _, path := range []string{s.staging, other} {
+		refs, err := mount.New("").GetMountRefs(path)
+		if err != nil || len(refs) > 0 {
+			t.Errorf("kubelet would not have %s unstaged: mounted too at %v, %v", path, refs, err)
+		}
+	}
 }
 
 func statsAndQuota(t *testing.T, s *site) {
@@ -349,7 +372,7 @@ func readOnlyTarget(t *testing.T, s *site) {
 	// A crash between bind and remount leaves a writable mount.
 	must(t, s.unpublishVolume(t, "ro"))
 	must(t, os.Mkdir(s.target("ro"), 0o700))
-	must(t, unix.Mount(s.staging+"/db", s.target("ro"), "", unix.MS_BIND, ""))
+	must(t, unix.Mount(headIn(s.staging)+"/db", s.target("ro"), "", unix.MS_BIND, ""))
 	must(t, s.publishVolume(t, "ro", true, writer))
 	if err := os.WriteFile(s.target("ro")+"/file", nil, 0o600); !errors.Is(err, unix.EROFS) {
 		t.Errorf("after a crash: got %v, want read-only", err)
@@ -366,8 +389,8 @@ func hostileSubdots(t *testing.T, s *site) {
 		must(t, os.Mkdir(root+"/over", 0o777))
 	})
 	must(t, s.stageVolume(t))
-	must(t, unix.Mount("tmpfs", s.staging+"/over", "tmpfs", 0, ""))
-	t.Cleanup(func() { _ = unix.Unmount(s.staging+"/over", 0) })
+	must(t, unix.Mount("tmpfs", headIn(s.staging)+"/over", "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(headIn(s.staging)+"/over", 0) })
 	for _, subdot := range []string{"link", "inner", "file", "device", "over"} {
 		s.server.answer.Subdot = subdot
 		err := s.publishVolume(t, "t", false, writer)
@@ -400,7 +423,7 @@ func staleStaging(t *testing.T, s *site) {
 	nothingAt(t, s.target("t"))
 	must(t, s.stageVolume(t))
 	must(t, s.publishVolume(t, "t", false, writer))
-	at, err := mountedAt(s.staging)
+	at, err := mountedAt(headIn(s.staging))
 	if err != nil || at == nil || at.Source != second.String() {
 		t.Errorf("got %+v, %v, want the second dataset", at, err)
 	}
@@ -419,12 +442,12 @@ func unpublishRemovesMountsOnly(t *testing.T, s *site) {
 	must(t, s.stageVolume(t))
 	must(t, s.publishVolume(t, "t", false, writer))
 	for range 3 { // mounts on top of each other, as after a race
-		must(t, unix.Mount(s.staging+"/db", s.target("t"), "", unix.MS_BIND, ""))
+		must(t, unix.Mount(headIn(s.staging)+"/db", s.target("t"), "", unix.MS_BIND, ""))
 	}
 	must(t, os.WriteFile(s.target("t")+"/file", []byte("data"), 0o600))
 	must(t, s.unpublishVolume(t, "t"))
 	nothingAt(t, s.target("t"))
-	if got, err := os.ReadFile(s.staging + "/db/file"); err != nil || string(got) != "data" {
+	if got, err := os.ReadFile(headIn(s.staging) + "/db/file"); err != nil || string(got) != "data" {
 		t.Errorf("got %q, %v: unmounting took data", got, err)
 	}
 	must(t, os.MkdirAll(s.target("t")+"/data", 0o700))
