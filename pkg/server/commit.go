@@ -117,24 +117,34 @@ func (p *plane) keepsDot(ctx context.Context, o order) (func(*store.Txn), error)
 }
 
 // takeUp goes on with an intent that an earlier try left: one of this epoch keeps
-// its commit's id, an older one is replaced.
+// its commit's id, an older one is replaced. One of another branch is undone, and
+// ErrConflict tells to start again: the volume was reset since.
 func (p *plane) takeUp(ctx context.Context, o order) (store.Record[store.Intent], error) {
 	rec, err := p.store.GetIntent(ctx, o.name)
 	if err != nil {
 		return rec, errors.Join(err, goneMeanwhile(err))
 	}
 	i := &rec.Value
-	if i.Commit.Branch != o.branch.ID || i.Commit.Volume != o.commit.Volume {
+	if i.Commit.Volume != o.commit.Volume {
 		return rec, dot.Errorf(dot.CodeExists, "a snapshot of the name %q was begun of another volume", o.name)
 	}
-	_, err = p.engine.FindCommit(engine.CommitRef{Branch: i.Commit.Branch, Commit: i.Commit.ID})
-	if err == nil && i.Epoch == o.branch.Epoch {
+	if i.Commit.Branch != o.branch.ID {
+		if err := p.undoCommit(ctx, rec); err != nil {
+			return rec, err
+		}
+		return rec, dot.Errorf(dot.CodeAborted, "what an earlier try began on the branch's old head was undone; try again: %w", store.ErrConflict)
+	}
+	old := engine.CommitRef{Branch: i.Commit.Branch, Commit: i.Commit.ID}
+	_, err = p.engine.FindCommit(old)
+	taken := err == nil
+	if taken && i.Epoch == o.branch.Epoch {
 		return rec, nil
 	}
 	if err != nil && dot.CodeOf(err) != dot.CodeNotFound {
 		return rec, err
 	}
-	// No snapshot was taken: it will hold what is there now, so its place is now.
+	// No snapshot was taken that counts: it will hold what is there now, so its
+	// place is now.
 	if i.Epoch != o.branch.Epoch {
 		i.Epoch, i.Commit.ID = o.branch.Epoch, dot.NewCommitID()
 	}
@@ -145,6 +155,9 @@ func (p *plane) takeUp(ctx context.Context, o order) (store.Record[store.Intent]
 	rec.Revision, err = p.applyAt(ctx, func(t *store.Txn) {
 		t.Unchanged(store.IntentKey(o.name), rec.Revision).Epoch(o.branch.ID, o.branch.Epoch).PutIntent(*i)
 	})
+	if err == nil && taken {
+		err = p.dropSnapshot(ctx, old)
+	}
 	return rec, err
 }
 

@@ -294,9 +294,7 @@ func (p *plane) makeBranch(ctx context.Context, c claim) error {
 	}
 	if base {
 		// It is marked as deleted now and goes with the last of its clones.
-		if err := p.engine.DestroyCommit(ctx, *spec.From); err != nil && !errors.Is(err, engine.ErrInUse) {
-			return err
-		}
+		return p.dropSnapshot(ctx, *spec.From)
 	}
 	return nil
 }

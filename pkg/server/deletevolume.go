@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 
 	"k8s.io/klog/v2"
 
@@ -136,11 +135,7 @@ func (p *plane) dropCloneBase(ctx context.Context, c claim) error {
 	if c.volume.State == dot.Ready || c.volume.SourceVolume.IsZero() || c.branch.Origin == nil {
 		return nil
 	}
-	err := p.engine.DestroyCommit(ctx, engine.CommitRef{Branch: c.branch.Origin.Branch, Commit: c.branch.Origin.Commit})
-	if errors.Is(err, engine.ErrInUse) {
-		return nil
-	}
-	return err
+	return p.dropSnapshot(ctx, engine.CommitRef{Branch: c.branch.Origin.Branch, Commit: c.branch.Origin.Commit})
 }
 
 // dotGoes tells whether a dot that loses a volume holds nothing but what volumes

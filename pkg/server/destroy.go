@@ -96,8 +96,7 @@ func (p *plane) clearBranch(ctx context.Context, d dot.Dot, b store.Record[dot.B
 	}
 	for _, c := range commits {
 		// A promote may have moved it to a clone's dataset.
-		err := p.engine.DestroyCommit(ctx, engine.CommitRef{Branch: c.Branch, Commit: c.ID, GUID: c.GUID})
-		if err != nil && !errors.Is(err, engine.ErrInUse) {
+		if err := p.dropSnapshot(ctx, engine.CommitRef{Branch: c.Branch, Commit: c.ID, GUID: c.GUID}); err != nil {
 			return false, err
 		}
 	}
@@ -190,7 +189,13 @@ func (p *plane) undoCommit(ctx context.Context, i store.Record[store.Intent]) er
 	if err != nil {
 		return err
 	}
-	err = p.engine.DestroyCommit(ctx, engine.CommitRef{Branch: c.Branch, Commit: c.ID})
+	return p.dropSnapshot(ctx, engine.CommitRef{Branch: c.Branch, Commit: c.ID})
+}
+
+// dropSnapshot destroys a snapshot that no commit is, now or with the last of its
+// clones.
+func (p *plane) dropSnapshot(ctx context.Context, ref engine.CommitRef) error {
+	err := p.engine.DestroyCommit(ctx, ref)
 	if errors.Is(err, engine.ErrInUse) {
 		return nil
 	}

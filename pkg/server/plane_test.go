@@ -13,6 +13,7 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/embedded"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
 // testStore is a real registry in this process.
@@ -36,7 +37,7 @@ func testStore(t *testing.T) *store.Store {
 	return s
 }
 
-// testPlane is a plane with a registry and a lease and without a pool: for the
+// testPlane is a plane with a registry and a lease and on an empty pool: for the
 // flows that change the registry alone.
 func testPlane(t *testing.T) *plane {
 	t.Helper()
@@ -45,8 +46,17 @@ func testPlane(t *testing.T) *plane {
 	if err != nil {
 		t.Fatal(err)
 	}
+	root, err := zfs.ParseDataset("pool")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It was never told of anything, so it finds nothing and needs no zfs.
+	e, err := engine.Open(engine.Config{Root: root, Identity: engine.Identity{Pool: dot.PoolIDOf(7)}, ClusterID: c.Value.ID, RunDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &plane{
-		store: s, cluster: c.Value, pool: dot.PoolIDOf(7), node: "here", locks: newKeyLocks(),
+		store: s, engine: e, cluster: c.Value, pool: dot.PoolIDOf(7), node: "here", locks: newKeyLocks(),
 		work: newWorker(), tails: newTails(s), now: time.Now, lease: &leaseKeeper{observe: func(bool) {}},
 		health: &healthCache{last: engine.Health{SizeBytes: 100 << 30}},
 	}
@@ -339,102 +349,5 @@ func TestRecoveryIsWrittenInPieces(t *testing.T) {
 	commits, err3 := p.store.ListAllCommits(t.Context())
 	if err := errors.Join(err1, err2, err3); err != nil || len(dots) != 150 || len(volumes) != 150 || len(commits) != 150 {
 		t.Errorf("got %d dots, %d volumes, %d commits, %v", len(dots), len(volumes), len(commits), err)
-	}
-}
-
-func TestACommitOfAStaleReadIsRefusedOnceItsBranchIsHidden(t *testing.T) {
-	p := testPlane(t)
-	c := add(t, p, "x", p.pool)
-	stale := order{name: "s", branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID, Volume: c.volume.ID}}
-	rec, err := p.store.FindBranch(t.Context(), c.branch.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hidden, err := p.hide(t.Context(), rec)
-	if err != nil || hidden.Value.Epoch.Compare(c.branch.Epoch) <= 0 {
-		t.Fatalf("got epoch %s, %v, want more than %s", hidden.Value.Epoch, err, c.branch.Epoch)
-	}
-	if _, err := p.beginCommit(t.Context(), stale); dot.CodeOf(err) != dot.CodeAborted || err == nil {
-		t.Errorf("got %v, want CodeAborted", err)
-	}
-	if _, there, err := found(p.store.GetIntent(t.Context(), "s")); there || err != nil {
-		t.Errorf("an intent was left: %v", err)
-	}
-	// Who looks only now finds the branch of the volume, which is hidden.
-	_, err = p.createSnapshot(t.Context(), &v1.CreateSnapshotRequest{CsiName: "s", Volume: c.volume.ID.String()})
-	if dot.CodeOf(err) != dot.CodeAborted || err == nil {
-		t.Errorf("got %v, want CodeAborted", err)
-	}
-	tombstone, err := p.store.GetTombstone(t.Context(), c.branch.ID)
-	if err != nil || tombstone.Value.Epoch != hidden.Value.Epoch {
-		t.Errorf("got %+v, %v", tombstone.Value, err)
-	}
-}
-
-// TestADotGoesOrIsKept runs what keeps a dot for dm between the reads and the
-// transaction of a deletion, and the other way round: one of the two is refused.
-func TestADotGoesOrIsKept(t *testing.T) {
-	p := testPlane(t)
-	side, err := dot.ParseBranchName("side")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for what, keep := range map[string]func(claim, dot.Commit) error{
-		"a commit": func(c claim, _ dot.Commit) error {
-			_, err := p.begin(t.Context(), order{name: dmIntent + c.dot.ID.String(), branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}})
-			return err
-		},
-		"a branch": func(c claim, at dot.Commit) error {
-			req := &v1.CreateBranchRequest{Dot: c.dot.ID.String(), Commit: at.ID.String()}
-			_, err := p.recordBranch(t.Context(), req, side)
-			return err
-		},
-	} {
-		for _, buriedFirst := range []bool{true, false} {
-			c := add(t, p, fmt.Sprintf("%s-%t", strings.Fields(what)[1], buriedFirst), p.pool)
-			at := dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID, CSIName: c.dot.FullName.String()}
-			if err := p.store.Txn().PutCommit(at).Commit(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			v, err1 := p.store.GetVolume(t.Context(), c.volume.ID)
-			d, err2 := p.store.GetDot(t.Context(), c.dot.ID)
-			_, goes, err3 := p.dotGoes(t.Context(), d.Value, c.volume.ID)
-			if err := errors.Join(err1, err2, err3); err != nil || !goes {
-				t.Fatalf("goes is %t, %v", goes, err)
-			}
-			if buriedFirst {
-				if err := p.bury(t.Context(), v, d); err != nil {
-					t.Fatal(err)
-				}
-				if err := keep(c, at); err == nil {
-					t.Errorf("%s was begun in a dot that is gone", what)
-				}
-				continue
-			}
-			if err := keep(c, at); err != nil {
-				t.Fatalf("%s: %v", what, err)
-			}
-			if err := p.bury(t.Context(), v, d); !errors.Is(err, store.ErrConflict) {
-				t.Errorf("the dot went although %s was begun in it: %v", what, err)
-			}
-		}
-	}
-}
-
-func TestCommitsOfDMThatBeginAtOnce(t *testing.T) {
-	p := testPlane(t)
-	c := add(t, p, "x", p.pool)
-	const many = 4 * attempts
-	results := make(chan error, many)
-	for i := range many {
-		go func() {
-			_, err := p.begin(t.Context(), order{name: dmIntent + fmt.Sprint(i), branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}})
-			results <- err
-		}()
-	}
-	for range many {
-		if err := <-results; err != nil {
-			t.Error(err)
-		}
 	}
 }

@@ -136,8 +136,7 @@ func (p *plane) commitJob(id dot.ID, commit dot.CommitID) job {
 		if err != nil || !there || !c.Value.Deleting {
 			return err
 		}
-		err = p.engine.DestroyCommit(ctx, engine.CommitRef{Branch: c.Value.Branch, Commit: commit, GUID: c.Value.GUID})
-		if err != nil && !errors.Is(err, engine.ErrInUse) {
+		if err := p.dropSnapshot(ctx, engine.CommitRef{Branch: c.Value.Branch, Commit: commit, GUID: c.Value.GUID}); err != nil {
 			return err
 		}
 		err = p.apply(ctx, func(t *store.Txn) {

@@ -1,0 +1,174 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+func TestACommitOfAStaleReadIsRefusedOnceItsBranchIsHidden(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "x", p.pool)
+	stale := order{name: "s", branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID, Volume: c.volume.ID}}
+	rec, err := p.store.FindBranch(t.Context(), c.branch.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden, err := p.hide(t.Context(), rec)
+	if err != nil || hidden.Value.Epoch.Compare(c.branch.Epoch) <= 0 {
+		t.Fatalf("got epoch %s, %v, want more than %s", hidden.Value.Epoch, err, c.branch.Epoch)
+	}
+	if _, err := p.beginCommit(t.Context(), stale); dot.CodeOf(err) != dot.CodeAborted || err == nil {
+		t.Errorf("got %v, want CodeAborted", err)
+	}
+	if _, there, err := found(p.store.GetIntent(t.Context(), "s")); there || err != nil {
+		t.Errorf("an intent was left: %v", err)
+	}
+	// Who looks only now finds the branch of the volume, which is hidden.
+	_, err = p.createSnapshot(t.Context(), &v1.CreateSnapshotRequest{CsiName: "s", Volume: c.volume.ID.String()})
+	if dot.CodeOf(err) != dot.CodeAborted || err == nil {
+		t.Errorf("got %v, want CodeAborted", err)
+	}
+	tombstone, err := p.store.GetTombstone(t.Context(), c.branch.ID)
+	if err != nil || tombstone.Value.Epoch != hidden.Value.Epoch {
+		t.Errorf("got %+v, %v", tombstone.Value, err)
+	}
+}
+
+// TestADotGoesOrIsKept runs what keeps a dot for dm between the reads and the
+// transaction of a deletion, and the other way round: one of the two is refused.
+func TestADotGoesOrIsKept(t *testing.T) {
+	p := testPlane(t)
+	side, err := dot.ParseBranchName("side")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, keep := range map[string]func(claim, dot.Commit) error{
+		"a commit": func(c claim, _ dot.Commit) error {
+			_, err := p.begin(t.Context(), order{name: dmIntent + c.dot.ID.String(), branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}})
+			return err
+		},
+		"a branch": func(c claim, at dot.Commit) error {
+			req := &v1.CreateBranchRequest{Dot: c.dot.ID.String(), Commit: at.ID.String()}
+			_, err := p.recordBranch(t.Context(), req, side)
+			return err
+		},
+	} {
+		for _, buriedFirst := range []bool{true, false} {
+			c := add(t, p, fmt.Sprintf("%s-%t", strings.Fields(what)[1], buriedFirst), p.pool)
+			at := dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID, CSIName: c.dot.FullName.String()}
+			if err := p.store.Txn().PutCommit(at).Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			v, err1 := p.store.GetVolume(t.Context(), c.volume.ID)
+			d, err2 := p.store.GetDot(t.Context(), c.dot.ID)
+			_, goes, err3 := p.dotGoes(t.Context(), d.Value, c.volume.ID)
+			if err := errors.Join(err1, err2, err3); err != nil || !goes {
+				t.Fatalf("goes is %t, %v", goes, err)
+			}
+			if buriedFirst {
+				if err := p.bury(t.Context(), v, d); err != nil {
+					t.Fatal(err)
+				}
+				if err := keep(c, at); err == nil {
+					t.Errorf("%s was begun in a dot that is gone", what)
+				}
+				continue
+			}
+			if err := keep(c, at); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if err := p.bury(t.Context(), v, d); !errors.Is(err, store.ErrConflict) {
+				t.Errorf("the dot went although %s was begun in it: %v", what, err)
+			}
+		}
+	}
+}
+
+func TestCommitsOfDMThatBeginAtOnce(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "x", p.pool)
+	const many = 4 * attempts
+	results := make(chan error, many)
+	for i := range many {
+		go func() {
+			_, err := p.begin(t.Context(), order{name: dmIntent + fmt.Sprint(i), branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}})
+			results <- err
+		}()
+	}
+	for range many {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAnIntentIsTakenUpAfterAReset(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "x", p.pool)
+	o := order{name: "s", branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID, Volume: c.volume.ID}}
+	left, err := p.begin(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := p.branchFrom(dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID})
+	b.Hidden, b.Name = true, c.branch.Name
+	shown := b
+	shown.Hidden, shown.State = false, dot.Ready
+	if err := p.recordSwap(t.Context(), c.branch, b, shown, map[dot.VolumeID]dot.Volume{c.volume.ID: c.volume}); err != nil {
+		t.Fatal(err)
+	}
+	o.branch, o.commit.Branch = shown, shown.ID
+	again, err := p.begin(t.Context(), o)
+	if err != nil || again.Value.Commit.Branch != shown.ID || again.Value.Commit.ID == left.Value.Commit.ID || again.Value.Epoch != shown.Epoch {
+		t.Errorf("the volume was reset: got %+v, %v", again.Value, err)
+	}
+	retry, err := p.begin(t.Context(), o)
+	if err != nil || retry.Value.Commit.ID != again.Value.Commit.ID {
+		t.Errorf("a retry: got %+v, %v", retry.Value, err)
+	}
+	o.commit.Volume = dot.VolumeIDOf("another")
+	if err := p.store.Txn().PutVolume(dot.Volume{ID: o.commit.Volume, State: dot.Ready}).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.begin(t.Context(), o); err == nil || dot.CodeOf(err) != dot.CodeExists {
+		t.Errorf("another volume: got %v, want CodeExists", err)
+	}
+}
+
+// TestASwapTakesAlongWhoJoinsMeanwhile: the swap moves the volumes that the dot
+// has then, and raises the old head's epoch.
+func TestASwapTakesAlongWhoJoinsMeanwhile(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "x", p.pool)
+	b := p.branchFrom(dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID})
+	b.Hidden, b.Name = true, c.branch.Name
+	shown := b
+	shown.Hidden, shown.State = false, dot.Ready
+	// The dataset of the new head was made before the volume was there: telling
+	// it is tried, and this test's pool is empty.
+	err := p.recordSwap(t.Context(), c.branch, b, shown, nil)
+	if dot.CodeOf(err) != dot.CodeNotFound || err == nil || !strings.Contains(err.Error(), b.ID.String()) {
+		t.Errorf("got %v, want that the new head is not on this pool", err)
+	}
+	if err := p.recordSwap(t.Context(), c.branch, b, shown, map[dot.VolumeID]dot.Volume{c.volume.ID: c.volume}); err != nil {
+		t.Fatal(err)
+	}
+	v, err1 := p.store.GetVolume(t.Context(), c.volume.ID)
+	old, err2 := p.store.FindBranch(t.Context(), c.branch.ID)
+	if err := errors.Join(err1, err2); err != nil || v.Value.Branch != shown.ID || old.Value.Epoch != c.branch.Epoch.Next() || !old.Value.Hidden {
+		t.Errorf("got %+v, %+v, %v", v.Value, old.Value, err)
+	}
+	late := order{name: "s", branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID, Volume: c.volume.ID}}
+	if _, err := p.begin(t.Context(), late); err == nil || dot.CodeOf(err) != dot.CodeAborted {
+		t.Errorf("a commit of the old head: got %v, want CodeAborted", err)
+	}
+	if err := p.followReset(t.Context(), &c); err != nil || c.branch.ID != shown.ID {
+		t.Errorf("got %+v, %v", c.branch, err)
+	}
+}
