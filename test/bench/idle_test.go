@@ -5,60 +5,63 @@ package bench
 import (
 	"fmt"
 	"time"
-
-	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 )
 
-// idleMinute is what a server with a number of dots costs while nothing happens.
-type idleMinute struct {
+// standing is what a server with a number of dots costs while nothing happens,
+// and to start.
+type standing struct {
 	dots       int
 	rss        int64
 	cpu        time.Duration // per minute
-	writes     int64         // to etcd, per minute
-	processes  int64         // started on the machine, per minute
-	list       time.Duration // one bare zfs list -t all
-	startReady time.Duration
+	writes     uint64        // to etcd, per minute
+	processes  int           // that the server started, per minute
+	lists      []time.Duration
+	startReady []time.Duration
 }
 
-// idle measures a minute after the last request, then a start.
-func (w *world) idle(volumes []*dotmeshv1.Volume, n int) idleMinute {
-	w.logf("idle with %d dots", n)
-	time.Sleep(20 * time.Second) // what the last requests left behind
-	m := idleMinute{dots: n}
-	before, writes, processes := w.usage(), w.revision(), w.forks()
+// standing measures a minute in which nobody calls, and starts.
+func (w *world) standing() standing {
+	const starts = 5
+	w.logf("starting the server with %d dots", w.dots)
+	s := standing{dots: w.dots}
+	s.lists, s.startReady = interleave(starts,
+		func(int) { w.run("zfs", "list", "-H", "-t", "all", "-r", w.poolName) },
+		func(int) {
+			kill(w.server)
+			w.startServer()
+		})
+
+	w.logf("idle with %d dots", w.dots)
+	time.Sleep(15 * time.Second) // what the start left behind
+	w.children()
+	before, writes := w.usage(), w.writes()
 	time.Sleep(time.Minute)
 	after := w.usage()
-	m.cpu, m.rss = after.cpu-before.cpu, after.rss
-	m.writes, m.processes = w.revision()-writes, w.forks()-processes
-
-	var lists, starts []time.Duration
-	for range 3 {
-		lists = append(lists, timed(func() { w.run("zfs", "list", "-H", "-t", "all", "-r", poolName) }))
-		kill(w.server)
-		starts = append(starts, w.startServer())
-	}
-	m.list, m.startReady = Median(lists), Median(starts)
-	return m
+	s.cpu, s.rss = after.cpu-before.cpu, after.rss
+	s.writes, s.processes = w.writes()-writes, w.children()
+	return s
 }
 
-func (m idleMinute) rows() []Row {
-	with := fmt.Sprintf(" with %d dots", m.dots)
+func (s standing) rows() []Row {
+	start := Compare("start to ready / zfs list -t all", s.lists, s.startReady, 0)
+	start.Want = Want{}
 	return []Row{
-		{What: "resident memory of the server" + with, Ours: fmt.Sprintf("%.1f MiB", float64(m.rss)/(1<<20))},
-		{What: "CPU of the idle server, per minute" + with, Ours: short(m.cpu)},
-		{What: "etcd writes while idle, per minute" + with, Ours: fmt.Sprint(m.writes), Value: float64(m.writes), Want: Want{"≤", 0}},
-		{What: "processes started on the machine while idle, per minute" + with, Ours: fmt.Sprint(m.processes)},
-		{What: "start to ready / zfs list -t all" + with, Bare: short(m.list), Ours: short(m.startReady), Value: divide(m.startReady, m.list)},
+		{What: fmt.Sprintf("The server with %d dots, %d commits each", s.dots, commits)},
+		{What: "resident memory", Ours: fmt.Sprintf("%.1f MiB", float64(s.rss)/(1<<20))},
+		{What: "CPU in an idle minute", Ours: short(s.cpu)},
+		{What: "etcd writes in an idle minute", Value: float64(s.writes), Want: Want{"≤", 0}},
+		{What: "processes started in an idle minute", Value: float64(s.processes), Want: Want{"≤", 0}},
+		start,
 	}
 }
 
 // growth compares two sizes.
-func growth(a, b idleMinute) []Row {
-	what := fmt.Sprintf(", %d dots / %d dots", b.dots, a.dots)
+func growth(a, b standing) []Row {
 	return []Row{
-		{What: "resident memory" + what, Value: float64(b.rss) / float64(a.rss)},
-		{What: "idle CPU" + what, Value: divide(b.cpu, a.cpu)},
-		{What: "start to ready" + what, Value: divide(b.startReady, a.startReady)},
-		{What: "zfs list -t all" + what, Value: divide(b.list, a.list)},
+		{What: fmt.Sprintf("Growth from %d to %d dots", a.dots, b.dots)},
+		{What: "resident memory", Value: float64(b.rss) / float64(a.rss)},
+		{What: "idle CPU", Value: divide(b.cpu, a.cpu)},
+		{What: "start to ready", Value: divide(Median(b.startReady), Median(a.startReady))},
+		{What: "zfs list -t all", Value: divide(Median(b.lists), Median(a.lists))},
 	}
 }

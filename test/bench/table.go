@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Row is one line of the result.
+// Row is one line of the result; one with nothing but What is a heading.
 type Row struct {
 	What string
 	// Bare and Ours are what was measured, "" where there is nothing to tell.
@@ -45,13 +45,17 @@ func (w Want) String() string {
 // WriteTable prints rows for a person.
 func WriteTable(w io.Writer, rows []Row) error {
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "WHAT\tBARE\tOURS\tRATIO\tWANTED\t")
+	fmt.Fprintln(tw, "\tBARE\tOURS\tRESULT\tWANTED\t")
 	for _, r := range rows {
+		if r == (Row{What: r.What}) {
+			fmt.Fprintf(tw, "%s\t\t\t\t\t\n", r.What)
+			continue
+		}
 		value := ""
 		if r.Value != 0 || r.Want.Op != "" {
 			value = fmt.Sprintf("%.2f", r.Value)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", r.What, r.Bare, r.Ours, value, r.Want, r.Verdict())
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\n", r.What, r.Bare, r.Ours, value, r.Want, r.Verdict())
 	}
 	return tw.Flush()
 }
@@ -67,15 +71,22 @@ func Median(all []time.Duration) time.Duration {
 
 // Compare makes a row of two sets of timings: how many times longer ours took.
 func Compare(what string, bare, ours []time.Duration, limit float64) Row {
-	b, o := Median(bare), Median(ours)
-	return Row{What: what, Bare: short(b), Ours: short(o), Value: divide(o, b), Want: Want{"≤", limit}}
+	return Row{What: what, Bare: spread(bare), Ours: spread(ours), Value: divide(Median(ours), Median(bare)), Want: Want{"≤", limit}}
 }
 
 // Throughput makes a row of two sets of timings of equal work: how many times as
 // much ours did in the same time.
 func Throughput(what string, bare, ours []time.Duration, limit float64) Row {
-	b, o := Median(bare), Median(ours)
-	return Row{What: what, Bare: short(b), Ours: short(o), Value: divide(b, o), Want: Want{"≥", limit}}
+	return Row{What: what, Bare: spread(bare), Ours: spread(ours), Value: divide(Median(bare), Median(ours)), Want: Want{"≥", limit}}
+}
+
+// spread is the median with the quartiles around it.
+func spread(all []time.Duration) string {
+	if len(all) == 0 {
+		return ""
+	}
+	sorted := slices.Sorted(slices.Values(all))
+	return fmt.Sprintf("%s (%s–%s)", short(Median(all)), short(sorted[len(sorted)/4]), short(sorted[len(sorted)*3/4]))
 }
 
 func divide(a, b time.Duration) float64 {
@@ -86,8 +97,11 @@ func divide(a, b time.Duration) float64 {
 }
 
 func short(d time.Duration) string {
-	if d < time.Second {
-		return d.Round(100 * time.Microsecond).String()
+	switch {
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1fms", d.Seconds()*1000)
+	case d < time.Second:
+		return fmt.Sprintf("%.0fms", d.Seconds()*1000)
 	}
-	return d.Round(10 * time.Millisecond).String()
+	return fmt.Sprintf("%.2fs", d.Seconds())
 }

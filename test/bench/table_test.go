@@ -36,10 +36,10 @@ func TestRowsFromTimings(t *testing.T) {
 		t.Errorf("got %+v, want 1.5", r)
 	}
 	var b strings.Builder
-	if err := WriteTable(&b, []Row{Compare("CreateVolume", bare, ours, 1.3)}); err != nil {
+	if err := WriteTable(&b, []Row{{What: "One client"}, Compare("CreateVolume", bare, ours, 1.3)}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"CreateVolume", "2s", "3s", "1.50", "≤ 1.3", "missed"} {
+	for _, want := range []string{"One client", "  CreateVolume", "2.00s (1.00s–9.00s)", "3.00s (3.00s–100.00s)", "1.50", "≤ 1.3", "missed"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,38 +30,47 @@ import (
 const (
 	nodeName = "bench"
 	address  = "127.0.0.1:32607"
-	poolName = "bench"
-	poolSize = "8G"
-	apiKey   = "bench-key-0123456789abcdef0123456789abcdef"
+	// fixtureDir holds the pool files that TestFixture leaves.
+	fixtureDir = "/var/lib/dotmesh/fixtures"
+	poolSize   = "3G"
+	apiKey     = "bench-key-0123456789abcdef0123456789abcdef"
 )
 
 // world is a server and a node service as processes of the real program, and an
 // etcd in this one, so that what the server uses can be told from what etcd
 // uses.
 type world struct {
-	t      *testing.T
-	dir    string
-	binary string
-	etcd   *embedded.Server
-	keys   *clientv3.Client
-	server *exec.Cmd
-	api    *client.Client
-	node   csi.NodeClient
-	pool   string // the pool's id
+	t        *testing.T
+	dots     int
+	poolName string
+	dir      string
+	binary   string
+	etcd     *embedded.Server
+	keys     *clientv3.Client
+	server   *exec.Cmd
+	api      *client.Client
+	node     csi.NodeClient
+	pool     string   // the pool's id
+	ended    *os.File // the processes that have ended
+	keep     bool     // the pool's file stays
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, dir: "/var/lib/dotmesh/bench", binary: os.Getenv("DOTMESH")}
+// newWorld starts on a pool with a number of dots: a fixture's, recovered into an
+// empty registry, or else a new one, which takes minutes.
+func newWorld(t *testing.T, dots int) *world {
+	name := fmt.Sprintf("dots%d", dots)
+	w := &world{t: t, dots: dots, poolName: name, dir: "/var/lib/dotmesh/" + name, binary: os.Getenv("DOTMESH")}
 	if w.binary == "" {
 		w.binary = "../../bin/dotmesh"
 	}
-	for _, d := range []string{"pool", "secret", "tls", "kubelet/plugins_registry"} {
-		if err := os.MkdirAll(filepath.Join(w.dir, d), 0o700); err != nil {
+	for _, d := range []string{fixtureDir, w.path("secret"), w.path("tls"), w.path("kubelet/plugins_registry")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
+	t.Cleanup(w.remove)
 	var err error
-	if w.etcd, err = embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(w.dir, "etcd")}); err != nil {
+	if w.etcd, err = embedded.Start(t.Context(), embedded.Config{Dir: w.path("etcd")}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.etcd.Close)
@@ -71,10 +79,59 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { w.keys.Close() })
 	w.writeSecrets()
-	w.startServer()
-	t.Cleanup(w.removePool)
+	t.Cleanup(w.releasePool)
+	if _, err := os.Stat(w.poolFile()); err == nil {
+		w.logf("recovering the registry of %d dots", dots)
+		w.logf("ready after %v", w.startServer("--recover"))
+	} else {
+		w.startServer()
+		w.fill()
+	}
+	w.check()
+	w.startAccounting()
 	w.startNode()
 	return w
+}
+
+// How many make dots at once, which is limited by processors, and commits, which
+// go together.
+const makers, committers = 4, 64
+
+// fill makes the dots.
+func (w *world) fill() {
+	w.logf("making %d dots with %d commits each", w.dots, commits)
+	volumes := make([]*dotmeshv1.Volume, w.dots)
+	atOnce(w.dots, makers, func(i int) {
+		name := fmt.Sprintf("dot-%d", i)
+		volumes[i] = w.createVolume(name, name, "s0")
+	})
+	for round := range commits {
+		atOnce(w.dots, committers, func(i int) {
+			w.createSnapshot(fmt.Sprintf("dot-%d-%d", i, round), volumes[i].GetId())
+		})
+	}
+	w.logf("made them")
+}
+
+// check counts what the registry has.
+func (w *world) check() {
+	dots, err := w.api.Dots.ListDots(w.t.Context(), connect.NewRequest(&dotmeshv1.ListDotsRequest{}))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	snapshots, err := w.api.Volumes.ListSnapshots(w.t.Context(), connect.NewRequest(&dotmeshv1.ListSnapshotsRequest{}))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if d, s := len(dots.Msg.GetDots()), len(snapshots.Msg.GetSnapshots()); d != w.dots || s != w.dots*commits {
+		w.t.Fatalf("%d dots with %d commits, want %d with %d", d, s, w.dots, w.dots*commits)
+	}
+}
+
+func (w *world) poolFile() string { return filepath.Join(fixtureDir, w.poolName+".pool") }
+
+func (w *world) logf(format string, args ...any) {
+	fmt.Printf("%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }
 
 func (w *world) path(elem ...string) string {
@@ -139,13 +196,13 @@ func kill(cmd *exec.Cmd) {
 }
 
 // startServer answers when the server is ready, with the time that it took.
-func (w *world) startServer() time.Duration {
+func (w *world) startServer(more ...string) time.Duration {
 	begin := time.Now()
-	w.server = w.process("server", "server", "--node-name="+nodeName,
-		"--pool-name="+poolName, "--pool-location="+w.path("pool"), "--pool-size="+poolSize,
-		"--etcd-endpoints="+w.etcd.Endpoint(), "--listen="+address,
-		"--tls-cert="+w.path("tls/tls.crt"), "--tls-key="+w.path("tls/tls.key"),
-		"--secret-dir="+w.path("secret"), "--run-dir="+w.path("run"))
+	w.server = w.process("server", append([]string{"server", "--node-name=" + nodeName,
+		"--pool-name=" + w.poolName, "--pool-location=" + fixtureDir, "--pool-size=" + poolSize,
+		"--etcd-endpoints=" + w.etcd.Endpoint(), "--listen=" + address,
+		"--tls-cert=" + w.path("tls/tls.crt"), "--tls-key=" + w.path("tls/tls.key"),
+		"--secret-dir=" + w.path("secret"), "--run-dir=" + w.path("run")}, more...)...)
 	w.until("the server is ready", 5*time.Minute, func(ctx context.Context) error {
 		res, err := w.api.Server.GetStatus(ctx, connect.NewRequest(&dotmeshv1.GetStatusRequest{}))
 		if err != nil {
@@ -179,7 +236,7 @@ func (w *world) startNode() {
 func (w *world) until(what string, limit time.Duration, try func(context.Context) error) {
 	w.t.Helper()
 	const oneTry = 20 * time.Second
-	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(w.t.Context(), oneTry)
 		err := try(ctx)
 		cancel()
@@ -193,18 +250,29 @@ func (w *world) until(what string, limit time.Duration, try func(context.Context
 	}
 }
 
-// removePool leaves the machine as it was: the server never exports its pool by
-// being killed.
-func (w *world) removePool() {
+// releasePool leaves the pool as a fixture is: the server does not export what
+// may be mounted.
+func (w *world) releasePool() {
+	if w.server == nil {
+		return
+	}
 	kill(w.server)
-	_ = exec.Command("zpool", "destroy", "-f", poolName).Run()
-	out, _ := exec.Command("losetup", "-l", "-n", "-O", "NAME,BACK-FILE").Output()
-	for line := range strings.Lines(string(out)) {
-		if f := strings.Fields(line); len(f) == 2 && strings.HasPrefix(f[1], w.dir) {
-			_ = exec.Command("losetup", "-d", f[0]).Run()
+	if out, err := exec.Command("zpool", "export", w.poolName).CombinedOutput(); err != nil {
+		w.t.Errorf("zpool export: %v: %s", err, out)
+	}
+	out, _ := exec.Command("losetup", "-n", "-O", "NAME", "-j", w.poolFile()).Output()
+	for device := range strings.FieldsSeq(string(out)) {
+		if out, err := exec.Command("losetup", "-d", device).CombinedOutput(); err != nil {
+			w.t.Errorf("losetup -d %s: %v: %s", device, err, out)
 		}
 	}
+}
+
+func (w *world) remove() {
 	_ = os.RemoveAll(w.dir)
+	if !w.keep {
+		_ = os.Remove(w.poolFile())
+	}
 }
 
 // run is one bare command.
@@ -217,49 +285,4 @@ func (w *world) run(argv ...string) []byte {
 		w.t.Errorf("%v: %v: %s", argv, err, stderr.String())
 	}
 	return out
-}
-
-// usage of the server's process.
-type usage struct {
-	cpu time.Duration
-	rss int64 // bytes
-}
-
-func (w *world) usage() usage {
-	const ticks = 100 // of a second; USER_HZ is 100 on every Linux
-	pid := strconv.Itoa(w.server.Process.Pid)
-	stat, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	pages, _ := strconv.ParseInt(fields[21], 10, 64)
-	return usage{cpu: time.Duration(user+system) * time.Second / ticks, rss: pages * int64(os.Getpagesize())}
-}
-
-// forks is how many processes the machine has started since it booted.
-func (w *world) forks() int64 {
-	stat, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(stat)) {
-		if n, ok := strings.CutPrefix(line, "processes "); ok {
-			count, _ := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
-			return count
-		}
-	}
-	w.t.Fatal("/proc/stat counts no processes")
-	return 0
-}
-
-// revision of the registry: it grows with every write.
-func (w *world) revision() int64 {
-	res, err := w.keys.Get(w.t.Context(), "x")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return res.Header.Revision
 }

@@ -16,6 +16,7 @@ type VMConfig struct {
 	MemMB    int    // default: LAB_MEM, or 1536
 	Detach   bool   // stays when this process ends, until Remove
 	Volatile bool   // a power cut loses what was not flushed; see Config.VolatileDisks
+	Disk     string // what its disk is a copy of; default: an empty one. See [Fixture]
 }
 
 // VM is a machine with ZFS loaded, and nothing else running but sshd.
@@ -35,9 +36,12 @@ func StartVM(ctx context.Context, e Env, cfg VMConfig) (*VM, error) {
 			cfg.MemMB = e.MemMB
 		}
 	}
-	template, err := e.emptyDisk(ctx)
-	if err != nil {
-		return nil, err
+	if cfg.Disk == "" {
+		empty, err := e.emptyDisk(ctx)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Disk = empty
 	}
 	slots, err := e.acquireSlots(ctx, 1)
 	if err != nil {
@@ -53,7 +57,7 @@ func StartVM(ctx context.Context, e Env, cfg VMConfig) (*VM, error) {
 	}
 	m := &s.Machines[0]
 	m.site = s
-	if err := m.prepare(ctx, template); err != nil {
+	if err := m.prepare(ctx, cfg.Disk); err != nil {
 		return nil, errors.Join(err, s.down())
 	}
 	e.printf("booting %s", s.Name)

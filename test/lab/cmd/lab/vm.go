@@ -17,6 +17,7 @@ import (
 func vmCommands() []command {
 	return []command{
 		{"vmtest [FLAGS] BINARY [ARGS...]", "run a compiled test as root with ZFS, in a VM of its own unless this host has /dev/zfs", vmTest},
+		{"fixture [FLAGS] NAME BINARY [ARGS...]", "print the path of a disk that a program has written, for vmtest -disk; it is made once and cached", fixture},
 		{"vm up [FLAGS] NAME", "boot a machine that stays", vmUp},
 		{"vm exec NAME COMMAND...", "run a shell command in it (standard input is passed on)", vmExec},
 		{"vm kill NAME", "cut its power", vmKill},
@@ -38,6 +39,7 @@ func vmTest(ctx context.Context, env lab.Env, args []string) error {
 	dir := fs.String("dir", ".", "working directory of the test")
 	always := fs.Bool("vm", false, "use a VM even if this host has /dev/zfs")
 	volatile := fs.Bool("volatile", false, "a disk that loses what was not flushed")
+	disk := fs.String("disk", "", "what the machine's disk is a copy of (see fixture); default: an empty one")
 	var vars list
 	fs.Var(&vars, "env", "NAME=value for the test; may be repeated")
 	if err := fs.Parse(args); err != nil {
@@ -51,7 +53,7 @@ func vmTest(ctx context.Context, env lab.Env, args []string) error {
 		return runHere(ctx, t, *timeout)
 	}
 	begin := time.Now()
-	vm, err := lab.StartVM(ctx, env, lab.VMConfig{MemMB: *mem, Volatile: *volatile})
+	vm, err := lab.StartVM(ctx, env, lab.VMConfig{MemMB: *mem, Volatile: *volatile, Disk: *disk})
 	if err != nil {
 		return err
 	}
@@ -88,13 +90,14 @@ func vmUp(ctx context.Context, env lab.Env, args []string) error {
 	fs := flag.NewFlagSet("vm up", flag.ContinueOnError)
 	mem := fs.Int("mem", 0, "MiB of memory")
 	volatile := fs.Bool("volatile", false, "a disk that loses what was not flushed")
+	disk := fs.String("disk", "", "what its disk is a copy of; default: an empty one")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() != 1 {
 		return errors.New("vm up: want one name")
 	}
-	_, err := lab.StartVM(ctx, env, lab.VMConfig{Name: fs.Arg(0), MemMB: *mem, Volatile: *volatile, Detach: true})
+	_, err := lab.StartVM(ctx, env, lab.VMConfig{Name: fs.Arg(0), MemMB: *mem, Volatile: *volatile, Disk: *disk, Detach: true})
 	return err
 }
 
