@@ -92,15 +92,13 @@ func (p *plane) nodeOf(ctx context.Context, pool dot.PoolID) string {
 // volumesOf lists the claims on a dot. Who decides on them compares the dot's
 // revision, read before: every change of the set writes the dot.
 func (p *plane) volumesOf(ctx context.Context, id dot.ID) ([]dot.Volume, error) {
-	all, err := p.store.ListAllVolumes(ctx)
+	all, err := p.store.ListVolumesOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	var of []dot.Volume
 	for _, rec := range all {
-		if rec.Value.Dot == id {
-			of = append(of, rec.Value)
-		}
+		of = append(of, rec.Value)
 	}
 	return of, nil
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -104,6 +105,20 @@ func (s *Store) ListVolumes(ctx context.Context, after dot.VolumeID, limit int) 
 // ListAllVolumes reads all volumes.
 func (s *Store) ListAllVolumes(ctx context.Context) ([]Record[dot.Volume], error) {
 	return list(ctx, s, volumeCodec, Of(KindVolumes))
+}
+
+// ListVolumesOf reads the volumes of a dot, as they were at one revision. It
+// decodes no others, which is what takes most of the time of ListAllVolumes.
+func (s *Store) ListVolumesOf(ctx context.Context, id dot.ID) ([]Record[dot.Volume], error) {
+	items, _, err := s.scan(ctx, Of(KindVolumes))
+	if err != nil {
+		return nil, err
+	}
+	// JSON spells an id as String does. A source can name the dot too.
+	named := []byte(id.String())
+	items = slices.DeleteFunc(items, func(it item) bool { return !bytes.Contains(it.value, named) })
+	volumes, err := decodeAll(volumeCodec, items)
+	return slices.DeleteFunc(volumes, func(v Record[dot.Volume]) bool { return v.Value.Dot != id }), err
 }
 
 // GetIntent reads what CreateSnapshot of a CSI name has begun.

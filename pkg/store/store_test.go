@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -193,6 +194,35 @@ func TestListsArePaged(t *testing.T) {
 		if len(seen) != many {
 			t.Errorf("limit %d: got %d different volumes, want %d", limit, len(seen), many)
 		}
+	}
+}
+
+func TestListVolumesOfTellsDotsApart(t *testing.T) {
+	t.Parallel()
+	s, ctx := open(t), within(t, 60*time.Second)
+	mine, other := dot.NewID(), dot.NewID()
+	fromMine := &dot.SnapshotHandle{Dot: mine, Commit: dot.NewCommitID()}
+	txn := s.Txn()
+	want := map[dot.VolumeID]bool{}
+	for i, v := range []dot.Volume{{Dot: mine}, {Dot: other}, {Dot: other, Source: fromMine}, {Dot: mine, Source: fromMine}, {}} {
+		v.CSIName, v.State = fmt.Sprint("pvc-", i), dot.Ready
+		v.ID = dot.VolumeIDOf(v.CSIName)
+		if v.Dot == mine {
+			want[v.ID] = true
+		}
+		txn.PutVolume(v)
+	}
+	commit(t, txn)
+	volumes, err := s.ListVolumesOf(ctx, mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[dot.VolumeID]bool{}
+	for _, v := range volumes {
+		got[v.Value.ID] = v.Revision > 0
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
