@@ -16,6 +16,7 @@ import (
 
 	driver "github.com/dotmesh-io/dotmesh-csi/pkg/csi"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
@@ -43,6 +44,8 @@ type Config struct {
 	Timeout time.Duration
 	// Fence makes a pool's heads read-only; nil: nobody watches the deadlines.
 	Fence zfs.Fence
+	// Crash is called at the points that Points lists; for tests.
+	Crash crash.Hook
 }
 
 // maxNodeName is what a topology segment, which becomes a label, can hold.
@@ -84,6 +87,7 @@ func New(cfg Config) (*Node, error) {
 		mounter: mount.NewWithoutSystemd(""),
 		servers: &servers{runDir: cfg.RunDir},
 		writers: writers{dir: cfg.RunDir + "/csi"},
+		crash:   cfg.Crash,
 	}}, nil
 }
 
@@ -143,6 +147,7 @@ type service struct {
 	mounter       mount.Interface
 	servers       *servers
 	writers       writers
+	crash         crash.Hook
 }
 
 // NodeGetCapabilities lists what the node service can do.

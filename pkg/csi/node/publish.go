@@ -30,7 +30,8 @@ func (s *service) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolum
 		return nil, err
 	}
 	if mode.OnePod {
-		if err := s.writers.claim(r.GetVolumeId(), r.GetTargetPath()); err != nil {
+		err := s.passing(ctx, claimWriter, func() error { return s.writers.claim(r.GetVolumeId(), r.GetTargetPath()) })
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +99,7 @@ func (s *service) publish(ctx context.Context, subdot *os.File, target string, r
 	if err != nil {
 		return err
 	}
-	if err := makeDirectories(target); err != nil {
+	if err := s.passing(ctx, makeTarget, func() error { return makeDirectories(target) }); err != nil {
 		return fmt.Errorf("make the target directory: %w", err)
 	}
 	at, err := mountedAt(target)
@@ -115,14 +116,14 @@ func (s *service) publish(ctx context.Context, subdot *os.File, target string, r
 		case same && readOnly(at) == ro:
 			return nil
 		case same:
-			return remountReadOnly(target)
+			return s.readOnly(ctx, target)
 		}
 		klog.FromContext(ctx).Info("unmounting what an earlier attempt left", "path", target, "source", at.Source)
 		if err := s.unmount(ctx, target); err != nil {
 			return err
 		}
 	}
-	if err := bind(subdot, target); err != nil {
+	if err := s.passing(ctx, bindSubdot, func() error { return bind(subdot, target) }); err != nil {
 		return err
 	}
 	same, err := isMounted(target, want)
@@ -130,10 +131,14 @@ func (s *service) publish(ctx context.Context, subdot *os.File, target string, r
 		err = fmt.Errorf("something else than the subdot is at %s after it was mounted", target)
 	}
 	if err == nil && ro {
-		err = remountReadOnly(target)
+		err = s.readOnly(ctx, target)
 	}
 	if err != nil {
 		return errors.Join(err, s.unmount(context.WithoutCancel(ctx), target))
 	}
 	return nil
+}
+
+func (s *service) readOnly(ctx context.Context, target string) error {
+	return s.passing(ctx, makeReadOnly, func() error { return remountReadOnly(target) })
 }

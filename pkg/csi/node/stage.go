@@ -35,7 +35,10 @@ func (s *service) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeReq
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDirectories(r.GetStagingTargetPath(), headIn(r.GetStagingTargetPath())); err != nil {
+	err = s.passing(ctx, makeStaging, func() error {
+		return makeDirectories(r.GetStagingTargetPath(), headIn(r.GetStagingTargetPath()))
+	})
+	if err != nil {
 		return nil, fmt.Errorf("make the staging directory: %w", err)
 	}
 	if err := s.stage(ctx, p, headIn(r.GetStagingTargetPath()), mode.Flags); err != nil {
@@ -109,7 +112,9 @@ func (s *service) stage(ctx context.Context, p prepared, path string, flags []st
 	}
 	// -i: no helper of the distribution is wanted, it may be of another version
 	// than the kernel's module.
-	err = s.mounter.MountSensitiveWithoutSystemdWithMountFlags(p.dataset, path, "zfs", stageOptions(p.readOnly, flags), nil, []string{"-i"})
+	err = s.passing(ctx, mountHead, func() error {
+		return s.mounter.MountSensitiveWithoutSystemdWithMountFlags(p.dataset, path, "zfs", stageOptions(p.readOnly, flags), nil, []string{"-i"})
+	})
 	if err != nil {
 		return err
 	}

@@ -27,10 +27,11 @@ func (s *service) NodeUnpublishVolume(ctx context.Context, r *csi.NodeUnpublishV
 	if err := s.unmount(ctx, r.GetTargetPath()); err != nil {
 		return nil, err
 	}
-	if err := remove(r.GetTargetPath()); err != nil {
+	if err := s.passing(ctx, removeTarget, func() error { return remove(r.GetTargetPath()) }); err != nil {
 		return nil, err
 	}
-	if err := s.writers.release(r.GetVolumeId(), r.GetTargetPath()); err != nil {
+	err := s.passing(ctx, releaseWriter, func() error { return s.writers.release(r.GetVolumeId(), r.GetTargetPath()) })
+	if err != nil {
 		return nil, err
 	}
 	return &csi.NodeUnpublishVolumeResponse{}, nil
@@ -48,7 +49,7 @@ func (s *service) NodeUnstageVolume(ctx context.Context, r *csi.NodeUnstageVolum
 	if err := s.unmount(ctx, head); err != nil {
 		return nil, err
 	}
-	if err := remove(head); err != nil {
+	if err := s.passing(ctx, removeStaging, func() error { return remove(head) }); err != nil {
 		return nil, err
 	}
 	return &csi.NodeUnstageVolumeResponse{}, nil
@@ -64,7 +65,7 @@ func (s *service) unmount(ctx context.Context, path string) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("unmount %s: %w", path, err)
 		}
-		if err := s.mounter.Unmount(path); err != nil {
+		if err := s.passing(ctx, unmountOne, func() error { return s.mounter.Unmount(path) }); err != nil {
 			return fmt.Errorf("unmount %s: %w", at.Source, err)
 		}
 	}

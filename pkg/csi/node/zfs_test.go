@@ -74,6 +74,7 @@ func TestNode(t *testing.T) {
 		"shared":    sharedDataset,
 		"read-only": readOnlyDataset,
 		"fence":     realFence,
+		"crashes":   crashes,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newSite(t, pool, name)) })
 	}
@@ -187,7 +188,7 @@ func makeSubdot(t *testing.T, path string, id uint32) {
 	}
 }
 
-func (s *site) capability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {
+func capability(mode csi.VolumeCapability_AccessMode_Mode) *csi.VolumeCapability {
 	return &csi.VolumeCapability{
 		AccessMode: &csi.VolumeCapability_AccessMode{Mode: mode},
 		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{MountFlags: []string{"noexec"}}},
@@ -199,7 +200,7 @@ var attached = map[string]string{driver.PublishContextPool: testPool}
 func (s *site) stageVolume(t *testing.T) error {
 	_, err := s.NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{
 		VolumeId: volumeID, StagingTargetPath: s.staging, PublishContext: attached,
-		VolumeCapability: s.capability(csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER),
+		VolumeCapability: capability(csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER),
 	})
 	return err
 }
@@ -207,7 +208,7 @@ func (s *site) stageVolume(t *testing.T) error {
 func (s *site) publishVolume(t *testing.T, target string, ro bool, mode csi.VolumeCapability_AccessMode_Mode) error {
 	_, err := s.NodePublishVolume(t.Context(), &csi.NodePublishVolumeRequest{
 		VolumeId: volumeID, StagingTargetPath: s.staging, TargetPath: s.target(target), PublishContext: attached,
-		Readonly: ro, VolumeCapability: s.capability(mode),
+		Readonly: ro, VolumeCapability: capability(mode),
 	})
 	return err
 }
@@ -294,7 +295,7 @@ func sharedDataset(t *testing.T, s *site) {
 	must(t, s.stageVolume(t))
 	_, err := s.NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{
 		VolumeId: "a81d4fae-7dec-81d0-a765-00a0c91e6bf6", StagingTargetPath: other, PublishContext: attached,
-		VolumeCapability: s.capability(csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER),
+		VolumeCapability: capability(csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER),
 	})
 	must(t, err)
 	t.Cleanup(func() { _ = s.unmount(context.Background(), headIn(other)) })
