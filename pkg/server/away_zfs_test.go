@@ -3,10 +3,8 @@
 package server_test
 
 import (
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -48,78 +46,6 @@ func TestWithoutEtcdNothingIsDone(t *testing.T) {
 }
 
 func onlyError[T any](_ T, err error) error { return err }
-
-func TestRecoverFromAnEmptyRegistry(t *testing.T) {
-	m := newMachine(t)
-	r := m.start(nil)
-	must(t, r.Volumes.CreateVolume, pvc("a"))
-	must(t, r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID("a"), Node: node})
-	path, unmount := mount(t, must(t, r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID("a"), Node: node}))
-	write(t, path, "kept")
-	snap := must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a"), Message: "m"}).Snapshot
-	unmount()
-	must(t, r.Volumes.UnpublishVolume, &v1.UnpublishVolumeRequest{Volume: volumeID("a")})
-	restored := pvc("b")
-	restored.SourceSnapshot = snap.Handle
-	must(t, r.Volumes.CreateVolume, restored)
-	shared := pvc("c")
-	shared.DotName, shared.Subdot = "a", "second"
-	must(t, r.Volumes.CreateVolume, shared)
-	// A deleted volume whose snapshot lives: a hidden branch.
-	must(t, r.Volumes.CreateVolume, pvc("gone"))
-	must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "kept", Volume: volumeID("gone")})
-	must(t, r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("gone")})
-	want := m.settled()
-	r.stop()
-
-	m.stopEtcd()
-	if err := os.RemoveAll(m.etcdDir); err != nil {
-		t.Fatal(err)
-	}
-	m.startEtcd()
-	refused := m.launch(m.config(nil))
-	select {
-	case err := <-refused.exit:
-		if dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "--recover") {
-			t.Errorf("an empty registry: got %v", err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("an empty registry beside a pool that is in use was accepted")
-	}
-	cfg := m.config(nil)
-	cfg.Recover = true
-	r = m.startWith(cfg)
-	m.eventually("recovered state", func() string {
-		if got := m.state(); got != want {
-			return "got\n" + got + "\nwant\n" + want
-		}
-		return ""
-	})
-	must(t, r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID("a"), Node: node})
-	path, unmount = mount(t, must(t, r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID("a"), Node: node}))
-	if got := read(t, path); got != "kept" {
-		t.Errorf("got %q", got)
-	}
-	unmount()
-	again := must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a")}).Snapshot
-	if again.Handle != snap.Handle {
-		t.Errorf("the snapshot is another one: %s, %s", again.Handle, snap.Handle)
-	}
-	must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s2", Volume: volumeID("a")})
-	r.stop()
-
-	cfg = m.config(nil)
-	cfg.Recover = true
-	refused = m.launch(cfg)
-	select {
-	case err := <-refused.exit:
-		if dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "in use") {
-			t.Errorf("--recover of a registry in use: got %v", err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("--recover was accepted with a registry in use")
-	}
-}
 
 func TestDotsOfDM(t *testing.T) {
 	m := newMachine(t)

@@ -6,11 +6,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,15 +23,17 @@ import (
 )
 
 // A server that is to be killed is a process of its own: this test binary, run
-// with this variable set.
+// with this variable set. It answers lines on its standard input, one each:
+//
+//	arm <point>#<n>   it will die when it passes the point for the nth time
+//	points            it tells the points it has passed since the last line
 const childVariable = "DOTMESH_TEST_SERVER"
-
-const armed = "armed"
 
 // childConfig is what the variable holds, as JSON.
 type childConfig struct {
 	Root, Endpoint, Listen, Cert, Key, Secrets, RunDir string
-	// At is "<point>#<n>": where to die, counted from SIGUSR1 on.
+	Recover                                            bool
+	// At is where to die while starting, "" for nowhere.
 	At string
 }
 
@@ -44,36 +48,51 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// dying notes points and kills the process at one.
+type dying struct {
+	mu     sync.Mutex
+	at     string
+	passed []string
+	seen   map[crash.Point]int
+}
+
+func (d *dying) pass(_ context.Context, p crash.Point) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen[p]++
+	here := fmt.Sprintf("%s#%d", p, d.seen[p])
+	d.passed = append(d.passed, here)
+	if here == d.at {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // with the lock: nothing passes a point any more
+	}
+}
+
+func (d *dying) obey(lines io.Reader) {
+	for scan := bufio.NewScanner(lines); scan.Scan(); {
+		verb, rest, _ := strings.Cut(scan.Text(), " ")
+		d.mu.Lock()
+		answer := "armed"
+		if verb == "points" {
+			answer = strings.TrimSpace("points " + strings.Join(d.passed, " "))
+		}
+		d.at, d.passed, d.seen = rest, nil, map[crash.Point]int{}
+		d.mu.Unlock()
+		fmt.Println(answer)
+	}
+}
+
 func runChild(text string) error {
 	var c childConfig
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	counting, seen := false, map[crash.Point]int{}
-	begin := make(chan os.Signal, 1)
-	signal.Notify(begin, syscall.SIGUSR1)
-	go func() {
-		<-begin
-		mu.Lock()
-		counting = true
-		mu.Unlock()
-		fmt.Println(armed)
-	}()
+	d := &dying{at: c.At, seen: map[crash.Point]int{}}
+	go d.obey(os.Stdin)
 	s, err := server.New(server.Config{
 		NodeName: node, Pool: server.PoolConfig{Root: c.Root}, Etcd: server.EtcdConfig{Endpoints: []string{c.Endpoint}},
-		Listen: c.Listen, TLSCert: c.Cert, TLSKey: c.Key, SecretDir: c.Secrets, RunDir: c.RunDir,
-		Crash: func(_ context.Context, p crash.Point) {
-			mu.Lock()
-			defer mu.Unlock()
-			if !counting {
-				return
-			}
-			if seen[p]++; fmt.Sprintf("%s#%d", p, seen[p]) == c.At {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {} // with the lock: nothing passes a point any more
-			}
-		},
+		Listen: c.Listen, TLSCert: c.Cert, TLSKey: c.Key, SecretDir: c.Secrets, RunDir: c.RunDir, Recover: c.Recover,
+		Crash: d.pass,
 	})
 	if err != nil {
 		return err
@@ -85,61 +104,78 @@ func runChild(text string) error {
 type child struct {
 	*running
 	process *exec.Cmd
-	armed   chan struct{}
+	orders  io.Writer
+	answers chan string
 	died    chan struct{}
 }
 
-// startChild runs a server that will die at a point once it is armed.
-func (m *machine) startChild(t *testing.T, at string) *child {
-	t.Helper()
+// spawn runs a server in a process of its own, without waiting for it.
+func (m *machine) spawn(recover bool, at string) *child {
+	m.t.Helper()
 	cfg := m.config(nil)
 	text, err := json.Marshal(childConfig{
 		Root: cfg.Pool.Root, Endpoint: "unix://" + filepath.Join(m.etcdDir, "etcd.sock"), Listen: cfg.Listen,
-		Cert: cfg.TLSCert, Key: cfg.TLSKey, Secrets: cfg.SecretDir, RunDir: cfg.RunDir, At: at,
+		Cert: cfg.TLSCert, Key: cfg.TLSKey, Secrets: cfg.SecretDir, RunDir: cfg.RunDir, Recover: recover, At: at,
 	})
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	c := &child{process: exec.Command(self), armed: make(chan struct{}), died: make(chan struct{})}
+	c := &child{process: exec.Command(self), answers: make(chan string, 1), died: make(chan struct{})}
 	c.process.Env = append(os.Environ(), childVariable+"="+string(text))
 	c.process.Stderr = os.Stderr
-	out, err := c.process.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	orders, err1 := c.process.StdinPipe()
+	out, err2 := c.process.StdoutPipe()
+	if err := errors.Join(err1, err2, c.process.Start()); err != nil {
+		m.t.Fatal(err)
 	}
-	if err := c.process.Start(); err != nil {
-		t.Fatal(err)
-	}
+	c.orders, c.running = orders, m.connect(cfg)
 	go func() {
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			if lines.Text() == armed {
-				close(c.armed)
-			}
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			c.answers <- lines.Text()
 		}
-		_ = c.process.Wait() // it was killed
+		c.exit <- fmt.Errorf("the process ended: %w", errors.Join(c.process.Wait(), errEnded))
 		close(c.died)
 	}()
-	t.Cleanup(c.kill)
-	c.running = m.connect(cfg)
-	m.awaitReady(c.running)
+	m.top.Cleanup(c.kill)
 	return c
 }
 
-// arm lets the child count points from now on.
-func (c *child) arm(t *testing.T) {
+var errEnded = errors.New("ended")
+
+// tell gives the child an order and returns its answer.
+func (c *child) tell(t *testing.T, order string) string {
 	t.Helper()
-	if err := c.process.Process.Signal(syscall.SIGUSR1); err != nil {
+	if _, err := fmt.Fprintln(c.orders, order); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-c.armed:
+	case answer := <-c.answers:
+		return answer
+	case <-c.died:
+		t.Fatal("the child died too early")
 	case <-time.After(time.Minute):
 		t.Fatal("the child does not answer")
+	}
+	return ""
+}
+
+// points gives what was passed since the last order.
+func (c *child) points(t *testing.T) []string {
+	t.Helper()
+	return strings.Fields(c.tell(t, "points"))[1:]
+}
+
+// killedItself waits for a child that was armed.
+func (c *child) killedItself(wait time.Duration) bool {
+	select {
+	case <-c.died:
+		return true
+	case <-time.After(wait):
+		return false
 	}
 }
 

@@ -38,10 +38,12 @@ const (
 
 // machine is a pool and an etcd on which servers come and go.
 type machine struct {
-	t       *testing.T
+	t       *testing.T // who is told of failures
+	top     *testing.T // whose end is the machine's
 	pool    *zfstest.Pool
 	etcd    *embedded.Server
 	etcdDir string
+	store   *store.Store // the test's own; see registry
 	files   pki.Files
 	secrets string
 	runDir  string
@@ -49,7 +51,7 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{t: t, pool: zfstest.New(t, 1<<30, zfs.Config{}), runDir: t.TempDir(), secrets: t.TempDir(), etcdDir: shortTempDir(t)}
+	m := &machine{t: t, top: t, pool: zfstest.New(t, 1<<30, zfs.Config{}), runDir: t.TempDir(), secrets: t.TempDir(), etcdDir: shortTempDir(t)}
 	m.startEtcd()
 	t.Cleanup(func() { m.stopEtcd() })
 	var err error
@@ -83,6 +85,10 @@ func (m *machine) startEtcd() {
 }
 
 func (m *machine) stopEtcd() {
+	if m.store != nil {
+		m.store.Close()
+		m.store = nil
+	}
 	if m.etcd != nil {
 		m.etcd.Close()
 		m.etcd = nil
@@ -203,7 +209,7 @@ func (m *machine) awaitReady(r *running) {
 			m.t.Fatalf("the server stopped: %v", err)
 		case <-ctx.Done():
 			m.t.Fatalf("the server is not ready: %v, %v", res, err)
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
@@ -214,11 +220,24 @@ func (m *machine) state() string {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	st, err := store.Open(ctx, store.Config{Endpoints: []string{m.etcd.Endpoint()}})
-	if err != nil {
-		m.t.Fatal(err)
+	lines, names := m.registry(ctx)
+	lines = append(lines, m.datasets(ctx, names)...)
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// registry is the registry's part of the state, and what the branches are called
+// in it.
+func (m *machine) registry(ctx context.Context) ([]string, map[dot.BranchID]string) {
+	m.t.Helper()
+	if m.store == nil {
+		opened, err := store.Open(ctx, store.Config{Endpoints: []string{m.etcd.Endpoint()}})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.store = opened
 	}
-	defer st.Close()
+	st := m.store
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	dots := all(ctx, m.t, st.ListDots)
@@ -251,9 +270,51 @@ func (m *machine) state() string {
 	for _, s := range snapshots {
 		add("snapshot %q", s.Value.CSIName)
 	}
-	lines = append(lines, m.datasets(ctx, branchNames)...)
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	return lines, branchNames
+}
+
+// settled waits until the background is done and gives the state. What a
+// VolumeSnapshot keeps stays hidden, so that the state is done when it rests.
+func (m *machine) settled() string {
+	m.t.Helper()
+	const pause, rest = 500 * time.Millisecond, 2
+	last, same := "", 0
+	for range 100 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		lines, _ := m.registry(ctx)
+		cancel()
+		slices.Sort(lines)
+		now := strings.Join(lines, "\n")
+		if same++; now != last || strings.Contains(now, "deleting=true") {
+			same = 0
+		}
+		if last = now; same == rest {
+			break
+		}
+		time.Sleep(pause)
+	}
+	return m.state()
+}
+
+// becomes waits until the state is as wanted. The pool is looked at only once the
+// registry is.
+func (m *machine) becomes(what, want string) {
+	m.t.Helper()
+	m.eventually(what, func() string {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		lines, _ := m.registry(ctx)
+		for line := range strings.Lines(want) {
+			lines = slices.DeleteFunc(lines, func(l string) bool { return l == strings.TrimSuffix(line, "\n") })
+		}
+		if len(lines) == 0 {
+			if got := m.state(); got != want {
+				return "got\n" + got + "\nwant\n" + want
+			}
+			return ""
+		}
+		return "got, beside what is wanted,\n" + strings.Join(lines, "\n") + "\nwant\n" + want
+	})
 }
 
 func all[T any](ctx context.Context, t *testing.T, list func(context.Context) ([]store.Record[T], error)) []T {
@@ -316,6 +377,6 @@ func (m *machine) eventually(what string, want func() string) {
 		if time.Now().After(deadline) {
 			m.t.Fatalf("%s: %s", what, got)
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 	}
 }

@@ -1,0 +1,240 @@
+//go:build zfs
+
+package server_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+// crashFlow is something that a server can die in the middle of. run is what a
+// caller repeats until it succeeds; setup is done undisturbed.
+type crashFlow struct {
+	name  string
+	setup func(t *testing.T, x *matrix)
+	run   func(r *running) error
+	// points, if set, is what the names of the flow's points have in common;
+	// otherwise all but the lease's belong to it, which come when they like.
+	points string
+}
+
+// crashStart is a start of a server that can die in the middle. before is done
+// before each start, check after the start that succeeds.
+type crashStart struct {
+	name    string
+	recover bool
+	setup   func(t *testing.T, x *matrix)
+	before  func(x *matrix)
+	check   func(t *testing.T, x *matrix)
+}
+
+func volumeID(name string) string { return dot.VolumeIDOf("pvc-" + name).String() }
+
+// steps runs calls one after another until one fails.
+func steps(calls ...func() error) error {
+	for _, c := range calls {
+		if err := c(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func none(*testing.T, *matrix) {}
+
+func create(t *testing.T, x *matrix) { must(t, x.live.Volumes.CreateVolume, pvc("a")) }
+
+func snapshot(t *testing.T, x *matrix) {
+	create(t, x)
+	must(t, x.live.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a")})
+}
+
+// handle is that of the only snapshot, "" for none.
+func handle(r *running) (string, error) {
+	res, err := call(r.Volumes.ListSnapshots, &v1.ListSnapshotsRequest{})
+	if err != nil || len(res.Snapshots) == 0 {
+		return "", err
+	}
+	return res.Snapshots[0].Handle, nil
+}
+
+func restored(r *running, name string) error {
+	h, err := handle(r)
+	if err != nil {
+		return err
+	}
+	req := pvc(name)
+	req.SourceSnapshot = h
+	return onlyError(call(r.Volumes.CreateVolume, req))
+}
+
+func snapshotIt(r *running) error {
+	return onlyError(call(r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("a"), Message: "m"}))
+}
+
+func deleteIt(name string) func(r *running) error {
+	return func(r *running) error {
+		return onlyError(call(r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID(name)}))
+	}
+}
+
+func deleteSnapshot(r *running) error {
+	h, err := handle(r)
+	if err != nil || h == "" {
+		return err
+	}
+	return onlyError(call(r.Volumes.DeleteSnapshot, &v1.DeleteSnapshotRequest{Handle: h}))
+}
+
+// stage attaches a volume and prepares it.
+func stage(name string) func(r *running) error {
+	return func(r *running) error {
+		return steps(func() error {
+			return onlyError(call(r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID(name), Node: node}))
+		}, func() error {
+			return onlyError(call(r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID(name), Node: node}))
+		})
+	}
+}
+
+// part is a claim on a subdot of the dot "shared".
+func part(name, subdot string) *v1.CreateVolumeRequest {
+	req := pvc(name)
+	req.DotName, req.Subdot = "shared", subdot
+	return req
+}
+
+// filled makes a volume's subdot with files in it, as a pod does.
+func filled(t *testing.T, x *matrix, name string, files ...string) {
+	t.Helper()
+	r := x.live
+	must(t, r.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID(name), Node: node})
+	path, unmount := mount(t, must(t, r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID(name), Node: node}))
+	for _, f := range files {
+		at := filepath.Join(path, f)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(at, []byte(f), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unmount()
+	must(t, r.Volumes.UnpublishVolume, &v1.UnpublishVolumeRequest{Volume: volumeID(name), Node: node})
+}
+
+func crashFlows() []crashFlow {
+	return []crashFlow{
+		{name: "create", setup: none, run: func(r *running) error { return onlyError(call(r.Volumes.CreateVolume, pvc("a"))) }},
+		{name: "join", setup: func(t *testing.T, x *matrix) {
+			must(t, x.live.Volumes.CreateVolume, part("a", ""))
+		}, run: func(r *running) error { return onlyError(call(r.Volumes.CreateVolume, part("b", "b"))) }},
+		{name: "commit", setup: create, run: snapshotIt},
+		{name: "commit after an import", setup: func(t *testing.T, x *matrix) {
+			create(t, x)
+			x.kill()
+			x.forgetMounts(t)
+			x.revive()
+		}, run: snapshotIt},
+		{name: "restore", setup: snapshot, run: func(r *running) error { return restored(r, "b") }},
+		{name: "clone", setup: create, run: func(r *running) error {
+			req := pvc("b")
+			req.SourceVolume = volumeID("a")
+			return onlyError(call(r.Volumes.CreateVolume, req))
+		}},
+		{name: "attach and stage", setup: create, run: stage("a")},
+		{name: "stage a directory that was there", setup: func(t *testing.T, x *matrix) {
+			must(t, x.live.Volumes.CreateVolume, part("a", "__root__"))
+			filled(t, x, "a", "sub/one", "sub/deep/two")
+			small := part("b", "sub")
+			small.RequiredBytes = 32 << 20
+			must(t, x.live.Volumes.CreateVolume, small)
+		}, run: stage("b")},
+		{name: "expand", setup: create, run: func(r *running) error {
+			return steps(func() error {
+				return onlyError(call(r.Volumes.ExpandVolume, &v1.ExpandVolumeRequest{Volume: volumeID("a"), RequiredBytes: 128 << 20}))
+			}, func() error {
+				return onlyError(call(r.node.ResizeVolume, &v1.ResizeVolumeRequest{Volume: volumeID("a")}))
+			})
+		}},
+		{name: "detach", setup: func(t *testing.T, x *matrix) {
+			create(t, x)
+			must(t, x.live.Volumes.PublishVolume, &v1.PublishVolumeRequest{Volume: volumeID("a"), Node: node})
+		}, run: func(r *running) error {
+			return onlyError(call(r.Volumes.UnpublishVolume, &v1.UnpublishVolumeRequest{Volume: volumeID("a"), Node: node}))
+		}},
+		{name: "delete", setup: create, run: deleteIt("a")},
+		{name: "delete one of two claims", setup: func(t *testing.T, x *matrix) {
+			must(t, x.live.Volumes.CreateVolume, part("a", ""))
+			must(t, x.live.Volumes.CreateVolume, part("b", "b"))
+			filled(t, x, "b", "one", "deep/two")
+		}, run: deleteIt("b")},
+		{name: "delete under a snapshot", setup: snapshot, run: deleteIt("a")},
+		{name: "delete the last snapshot", setup: func(t *testing.T, x *matrix) {
+			snapshot(t, x)
+			must(t, x.live.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("a")})
+		}, run: deleteSnapshot},
+		{name: "delete what was cloned", setup: func(t *testing.T, x *matrix) {
+			snapshot(t, x)
+			if err := restored(x.live.running, "b"); err != nil {
+				t.Fatal(err)
+			}
+		}, run: func(r *running) error {
+			return steps(func() error { return deleteIt("a")(r) }, func() error { return deleteSnapshot(r) })
+		}},
+		{name: "renew the lease", setup: none, points: "store.lease-renew", run: func(r *running) error {
+			time.Sleep(7 * time.Second) // it is renewed every 5 s
+			return onlyError(call(r.Server.GetStatus, &v1.GetStatusRequest{}))
+		}},
+	}
+}
+
+// forgetMounts makes the next server take the pool for newly imported.
+func (m *machine) forgetMounts(t *testing.T) {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(m.runDir, "*", "mounted"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("got %v, %v", dirs, err)
+	}
+	if err := os.RemoveAll(dirs[0]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// history leaves a bit of everything: claims, a snapshot, a clone, a dot out of
+// sight that a snapshot keeps.
+func history(t *testing.T, x *matrix) {
+	snapshot(t, x)
+	if err := restored(x.live.running, "b"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, x.live.Volumes.CreateVolume, pvc("gone"))
+	must(t, x.live.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "kept", Volume: volumeID("gone")})
+	must(t, x.live.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("gone")})
+}
+
+func crashStarts() []crashStart {
+	return []crashStart{
+		{name: "start", setup: history},
+		{name: "recover", recover: true, setup: history, before: func(x *matrix) { x.loseRegistry() }, check: func(t *testing.T, x *matrix) {
+			if err := stage("a")(x.live.running); err != nil {
+				t.Errorf("a recovered volume cannot be staged: %v", err)
+			}
+		}},
+	}
+}
+
+// loseRegistry starts anew with an empty etcd.
+func (m *machine) loseRegistry() {
+	m.t.Helper()
+	m.stopEtcd()
+	if err := os.RemoveAll(m.etcdDir); err != nil {
+		m.t.Fatal(err)
+	}
+	m.startEtcd()
+}
