@@ -76,36 +76,11 @@ func (s *Server) openPool(ctx context.Context) (*zfs.Client, pool.Opened, about,
 // pool's and all that is on it.
 func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Client, opened pool.Opened, root engine.Identity) (*engine.Engine, store.Cluster, error) {
 	fail := func(err error) (*engine.Engine, store.Cluster, error) { return nil, store.Cluster{}, err }
-	rec, there, err := found(st.GetCluster(ctx))
+	f, err := findFooting(ctx, st, root, s.cfg.Recover && !s.recovered)
 	if err != nil {
 		return fail(err)
 	}
-	owner, id := root.Cluster, rec.Value.ID
-	switch {
-	case s.cfg.Recover && there:
-		empty, err := st.Empty(ctx)
-		if err != nil {
-			return fail(err)
-		}
-		if !empty {
-			return fail(dot.Precondition("--recover fills an empty registry, and this one (cluster %s) is in use: start without --recover", id))
-		}
-		if owner != "" {
-			id = owner
-		}
-	case s.cfg.Recover:
-		id = owner
-	case !there && owner != "":
-		return fail(dot.Precondition("the registry is empty, but %s belongs to cluster %s: if that cluster's registry is lost, start once with --recover to rebuild it from the pool; otherwise check --etcd-endpoints", opened.Root, owner))
-	}
-	if id == "" {
-		made, err := st.EnsureCluster(ctx)
-		if err != nil {
-			return fail(err)
-		}
-		rec, id, there = made, made.Value.ID, true
-	}
-	e, err := engine.Open(engine.Config{ZFS: client, Root: opened.Root, Identity: root, ClusterID: id, RunDir: s.cfg.RunDir, Hook: s.cfg.Crash})
+	e, err := engine.Open(engine.Config{ZFS: client, Root: opened.Root, Identity: root, ClusterID: f.id, RunDir: s.cfg.RunDir, Hook: s.cfg.Crash})
 	if err != nil {
 		return fail(err)
 	}
@@ -121,12 +96,14 @@ func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Cl
 	} else if err := e.SetUpRoot(ctx); err != nil {
 		return fail(err)
 	}
-	cluster := rec.Value
-	if s.cfg.Recover && owner != "" {
-		if cluster, err = recoverRegistry(ctx, st, e, id, there); err != nil {
-			return fail(err)
-		}
+	if !f.recover {
+		return e, f.registry.Value, nil
 	}
+	cluster, err := recoverRegistry(ctx, st, e, f, s.cfg.NodeName)
+	if err != nil {
+		return fail(err)
+	}
+	s.recovered = true
 	return e, cluster, nil
 }
 

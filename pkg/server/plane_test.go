@@ -339,10 +339,17 @@ func TestRecoveryIsWrittenInPieces(t *testing.T) {
 		r.commits = append(r.commits, dot.Commit{ID: dot.NewCommitID(), Dot: d.ID, Branch: b.ID, CSIName: full.String()})
 		r.volumes = append(r.volumes, dot.Volume{ID: dot.VolumeIDOf(full.String()), Dot: d.ID, Branch: b.ID, State: dot.Ready})
 	}
+	mark := p.store.Txn().PutRecovery(store.Recovery{Cluster: p.cluster.ID, Pool: p.pool})
+	if err := mark.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // a crash may make it happen again
-		if err := r.write(t.Context(), p.store, p.pool); err != nil {
+		if err := r.write(t.Context(), p.store, p.pool, mark.Revision()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := r.write(t.Context(), p.store, p.pool, mark.Revision()+1); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("without the mark: got %v", err)
 	}
 	dots, err1 := p.store.ListDots(t.Context())
 	volumes, err2 := p.store.ListAllVolumes(t.Context())

@@ -191,11 +191,10 @@ func (r *recovery) finish() recovered {
 	return r.recovered
 }
 
-// write fills the registry. It is done in pieces; the cluster's key is written
-// last by the caller, so that a registry that a crash left half-filled is known
-// as such and filled again.
-func (r recovered) write(ctx context.Context, s *store.Store, pool dot.PoolID) error {
-	b := batch{store: s, ctx: ctx}
+// write fills the registry in pieces. mark is the revision of the mark that says
+// so, without which nothing is written.
+func (r recovered) write(ctx context.Context, s *store.Store, pool dot.PoolID, mark int64) error {
+	b := batch{store: s, ctx: ctx, mark: mark}
 	for _, d := range r.dots {
 		b.add(2, func(t *store.Txn) {
 			t.PutDot(d)
@@ -230,6 +229,7 @@ func (r recovered) write(ctx context.Context, s *store.Store, pool dot.PoolID) e
 type batch struct {
 	store *store.Store
 	ctx   context.Context
+	mark  int64
 	txn   *store.Txn
 	size  int
 	err   error
@@ -244,7 +244,7 @@ func (b *batch) add(keys int, change func(*store.Txn)) {
 		return
 	}
 	if b.txn == nil {
-		b.txn = b.store.Txn()
+		b.txn = b.store.Txn().Unchanged(store.RecoveringKey(), b.mark)
 	}
 	change(b.txn)
 	b.size += keys
@@ -258,14 +258,21 @@ func (b *batch) flush() error {
 	return b.err
 }
 
-// recoverRegistry fills an empty registry with what the pool holds and gives it
-// the identity of the pool's cluster, with a raised incarnation.
-func recoverRegistry(ctx context.Context, s *store.Store, e *engine.Engine, cluster string, there bool) (store.Cluster, error) {
+// recoverRegistry fills a registry with what the pool holds and gives it the
+// identity of the pool's cluster, with a raised incarnation. The mark is written
+// before anything else and goes with the last write, so that a registry that a
+// crash left half-filled is known as such.
+func recoverRegistry(ctx context.Context, s *store.Store, e *engine.Engine, f footing, node string) (store.Cluster, error) {
+	none := store.Cluster{}
 	inv, err := e.Inventory(ctx)
 	if err != nil {
-		return store.Cluster{}, err
+		return none, err
 	}
-	c := store.Cluster{ID: cluster, Incarnation: highestIncarnation(inv) + 1}
+	mark, err := markRecovery(ctx, s, f, store.Recovery{Cluster: f.id, Pool: e.PoolID(), Node: node, Began: time.Now().UTC()})
+	if err != nil {
+		return none, err
+	}
+	c := store.Cluster{ID: f.id, Incarnation: max(highestIncarnation(inv), f.registry.Value.Incarnation) + 1}
 	plan := planRecovery(inv, e.PoolID(), c.Incarnation, time.Now())
 	logger := klog.FromContext(ctx)
 	for _, n := range plan.notes {
@@ -276,19 +283,25 @@ func recoverRegistry(ctx context.Context, s *store.Store, e *engine.Engine, clus
 			logger.V(1).Info("recover: found", "dot", u.Dot.FullName, "branch", u.Branch.Name, "volumes", len(u.Volumes))
 		}
 	}
-	if err := plan.write(ctx, s, e.PoolID()); err != nil {
-		return store.Cluster{}, err
+	if err := plan.write(ctx, s, e.PoolID(), mark); err != nil {
+		return none, err
 	}
-	if there {
-		// One that was never used for anything.
-		old, err := s.GetCluster(ctx)
-		if err != nil {
-			return store.Cluster{}, err
-		}
-		c.Incarnation = max(c.Incarnation, old.Value.Incarnation+1)
-		return c, s.Txn().Unchanged(store.ClusterKey(), old.Revision).PutCluster(c).Commit(ctx)
+	last := s.Txn().Unchanged(store.ClusterKey(), f.registry.Revision).Unchanged(store.RecoveringKey(), mark)
+	if err := last.PutCluster(c).Delete(store.RecoveringKey()).Commit(ctx); err != nil {
+		return none, err
 	}
-	made, err := s.CreateCluster(ctx, c)
 	logger.Info("recovered the registry from the pool", "dots", len(plan.dots), "branches", len(plan.branches), "commits", len(plan.commits), "volumes", len(plan.volumes), "incarnation", c.Incarnation)
-	return made.Value, err
+	return c, nil
+}
+
+// markRecovery gives the revision of the mark, and writes it unless an earlier
+// run did.
+func markRecovery(ctx context.Context, s *store.Store, f footing, mark store.Recovery) (int64, error) {
+	if f.mark != 0 {
+		klog.FromContext(ctx).Info("going on with a recovery that was interrupted")
+		return f.mark, nil
+	}
+	t := s.Txn().Absent(store.RecoveringKey()).Unchanged(store.ClusterKey(), f.registry.Revision).PutRecovery(mark)
+	err := t.Commit(ctx)
+	return t.Revision(), err
 }

@@ -37,6 +37,10 @@ type Server struct {
 
 	mu      sync.Mutex
 	waiting error // why there is no plane yet
+
+	// recovered: this process has filled the registry, which is then in use when
+	// the start is tried again. It belongs to the goroutine of bringUp.
+	recovered bool
 }
 
 // New checks the configuration; nothing is opened or changed before Run.

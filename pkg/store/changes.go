@@ -8,6 +8,9 @@ func (t *Txn) Delete(k Key) *Txn { return t.set(k, nil) }
 // PutCluster writes the registry's identity.
 func (t *Txn) PutCluster(c Cluster) *Txn { return put(t, clusterCodec, ClusterKey(), c) }
 
+// PutRecovery marks the registry as incomplete. Delete(RecoveringKey()) ends that.
+func (t *Txn) PutRecovery(r Recovery) *Txn { return put(t, recoveryCodec, RecoveringKey(), r) }
+
 // PutDot writes a dot, but not its name: see PutName.
 func (t *Txn) PutDot(d dot.Dot) *Txn { return put(t, dotCodec, DotKey(d.ID), d) }
 

@@ -22,18 +22,22 @@ func (s *Store) EnsureCluster(ctx context.Context) (Record[Cluster], error) {
 	if dot.CodeOf(err) != dot.CodeNotFound || err == nil {
 		return found, err
 	}
-	return s.CreateCluster(ctx, Cluster{ID: uuid.NewString(), Incarnation: 1})
+	return s.createCluster(ctx, Cluster{ID: uuid.NewString(), Incarnation: 1})
 }
 
-// CreateCluster gives a registry that was never used an identity: after a loss,
-// that of its pools with an incarnation above all that they saw. When somebody
+// createCluster gives a registry that was never used an identity. When somebody
 // was first, theirs is given.
-func (s *Store) CreateCluster(ctx context.Context, c Cluster) (Record[Cluster], error) {
+func (s *Store) createCluster(ctx context.Context, c Cluster) (Record[Cluster], error) {
 	txn := s.Txn().Absent(ClusterKey()).PutCluster(c)
 	if err := txn.Commit(ctx); err != nil && !errors.Is(err, ErrConflict) {
 		return Record[Cluster]{}, err
 	}
 	return s.GetCluster(ctx)
+}
+
+// GetRecovery tells of a rebuilding that has not ended; CodeNotFound for none.
+func (s *Store) GetRecovery(ctx context.Context) (Record[Recovery], error) {
+	return get(ctx, s, recoveryCodec, RecoveringKey(), "the mark of a recovery")
 }
 
 // RaiseIncarnation makes the incarnation greater than it was, and than seen.

@@ -27,6 +27,9 @@ var (
 		}
 		return nil
 	}}
+	recoveryCodec = codec[Recovery]{func(Recovery) Key { return RecoveringKey() }, func(r Recovery) error {
+		return present("cluster and pool", r.Cluster != "" && !r.Pool.IsZero())
+	}}
 	dotCodec = codec[dot.Dot]{func(d dot.Dot) Key { return DotKey(d.ID) }, func(d dot.Dot) error {
 		return errors.Join(checkState(d.State), present("full name", !d.FullName.Namespace.IsZero() && !d.FullName.Name.IsZero()))
 	}}

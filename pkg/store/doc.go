@@ -2,6 +2,7 @@
 // commits, volumes and pools, as one small JSON value per thing in etcd.
 //
 //	cluster                          Cluster     id and incarnation of the registry
+//	recovering                       Recovery    a rebuilding from a pool that has not ended
 //	dots/<dot>                       dot.Dot
 //	names/<namespace>/<name>         dot.ID      unique claim on a name
 //	branches/<dot>/<name>            dot.Branch

@@ -15,6 +15,7 @@ type Kind string
 // The kinds of keys; the package comment tells what each holds.
 const (
 	KindCluster     Kind = "cluster"
+	KindRecovering  Kind = "recovering"
 	KindDots        Kind = "dots"
 	KindNames       Kind = "names"
 	KindBranches    Kind = "branches"
@@ -41,6 +42,9 @@ type Key struct {
 
 // ClusterKey is the one key of the registry itself.
 func ClusterKey() Key { return Key{kind: KindCluster} }
+
+// RecoveringKey is there while the registry is being rebuilt from a pool.
+func RecoveringKey() Key { return Key{kind: KindRecovering} }
 
 // DotKey holds a dot.
 func DotKey(id dot.ID) Key { return Key{KindDots, id.String(), ""} }
@@ -129,7 +133,7 @@ func ParseKey(s string) (Key, error) {
 func (k Kind) parts() []func(string) bool {
 	id, branch, pool := parses(dot.ParseID), parses(dot.ParseBranchID), parses(dot.ParsePoolID)
 	switch k {
-	case KindCluster:
+	case KindCluster, KindRecovering:
 		return []func(string) bool{}
 	case KindDots:
 		return []func(string) bool{id}

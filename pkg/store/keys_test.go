@@ -11,7 +11,7 @@ func TestKeysParseBack(t *testing.T) {
 	t.Parallel()
 	d, b, c, p := dot.NewID(), dot.NewBranchID(), dot.NewCommitID(), dot.PoolIDOf(18446744073709551615)
 	for _, k := range []Key{
-		ClusterKey(), DotKey(d), NameKey(fullName(t, "admin", "a-b_C")), BranchKey(d, branchName(t, "master")), BranchIDKey(b), EpochKey(b),
+		ClusterKey(), RecoveringKey(), DotKey(d), NameKey(fullName(t, "admin", "a-b_C")), BranchKey(d, branchName(t, "master")), BranchIDKey(b), EpochKey(b),
 		CommitKey(d, c), VolumeKey(dot.VolumeIDOf("x")), IntentKey("any / name ☃"), SnapshotKey(""), PoolKey(p), AliveKey(p),
 		AssignmentKey(p, b), ReplicaKey(b, p), DeletedKey(b), UserKey(dot.DefaultNamespace),
 	} {
@@ -53,7 +53,7 @@ func TestKeysOutsideTheSchemaAreRefused(t *testing.T) {
 	t.Parallel()
 	id := dot.NewID().String()
 	for _, s := range []string{
-		"", "/", "cluster/", "cluster/x", "dots", "dots/", "dots/x", "dots/" + id + "/", "dots/" + strings.ToUpper(id),
+		"", "/", "cluster/", "cluster/x", "recovering/x", "dots", "dots/", "dots/x", "dots/" + id + "/", "dots/" + strings.ToUpper(id),
 		"names/admin", "names/admin/a@b", "names//a", "branches/" + id, "pools/0", "pools/-1", "pools/18446744073709551616",
 		"intents/abc", "unknown/" + id, "DOTS/" + id, "users/a b",
 	} {

@@ -21,6 +21,17 @@ type Cluster struct {
 	Incarnation uint64
 }
 
+// Recovery marks a registry that is being filled from a pool. What is in it is
+// incomplete until the mark is gone.
+type Recovery struct {
+	// Cluster is the id that the registry is to have, the pool's.
+	Cluster string
+	// Pool is where it is read from; only that pool's server can go on.
+	Pool  dot.PoolID
+	Node  string
+	Began time.Time
+}
+
 // BranchRef is where a branch is found.
 type BranchRef struct {
 	Branch dot.BranchID

@@ -313,7 +313,7 @@ func TestIdentity(t *testing.T) {
 	if again, err := s.EnsureCluster(ctx); err != nil || again != first {
 		t.Errorf("got %+v (%v), want %+v", again, err, first)
 	}
-	if other, err := s.CreateCluster(ctx, Cluster{ID: "2b0e3c52-66cb-4a4d-8a3b-3c64d1b0f3a1", Incarnation: 9}); err != nil || other != first {
+	if other, err := s.createCluster(ctx, Cluster{ID: "2b0e3c52-66cb-4a4d-8a3b-3c64d1b0f3a1", Incarnation: 9}); err != nil || other != first {
 		t.Errorf("got %+v (%v), want the one that was first, %+v", other, err, first)
 	}
 	for _, tt := range []struct{ seen, want uint64 }{{0, 2}, {7, 8}, {3, 9}} {
@@ -322,7 +322,7 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("seen %d: got %+v (%v), want incarnation %d", tt.seen, raised, err, tt.want)
 		}
 	}
-	if _, err := s.CreateCluster(ctx, Cluster{ID: "mine", Incarnation: 1}); err == nil {
+	if _, err := s.createCluster(ctx, Cluster{ID: "mine", Incarnation: 1}); err == nil {
 		t.Error("an id that is no UUID was accepted")
 	}
 }

@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+// footing is what a start stands on: which cluster the registry and the pool's
+// root say that they are of.
+type footing struct {
+	id string // of the cluster that this server serves
+	// registry is the registry's own identity; the zero value: it has none yet.
+	registry store.Record[store.Cluster]
+	// recover: the registry has to be filled from the pool first. mark is the
+	// revision of the mark that an interrupted recovery left, 0 for none.
+	recover bool
+	mark    int64
+}
+
+// findFooting refuses a registry and a root that do not go together, and one that
+// a recovery has left incomplete. A registry that was never used, beside a root
+// that is nobody's, gets a new identity.
+func findFooting(ctx context.Context, st *store.Store, root engine.Identity, recover bool) (footing, error) {
+	mark, marked, err := found(st.GetRecovery(ctx))
+	if err != nil {
+		return footing{}, err
+	}
+	rec, there, err := found(st.GetCluster(ctx))
+	if err != nil {
+		return footing{}, err
+	}
+	f := footing{id: rec.Value.ID, registry: rec, mark: mark.Revision}
+	owner := root.Cluster
+	switch {
+	case marked && (!recover || mark.Value.Pool != root.Pool):
+		return footing{}, dot.Precondition("the registry is incomplete: rebuilding it from the pool %s of node %q was interrupted; run that pool's server once more with --recover", mark.Value.Pool, mark.Value.Node)
+	case marked:
+		f.id, f.recover = mark.Value.Cluster, true
+		return f, nil
+	case recover && there:
+		empty, err := st.Empty(ctx)
+		if err != nil {
+			return footing{}, err
+		}
+		if !empty {
+			return footing{}, dot.Precondition("--recover fills an empty registry, and this one (cluster %s) is in use: start without --recover", f.id)
+		}
+	}
+	switch {
+	case recover && owner != "":
+		f.id, f.recover = owner, true
+		return f, nil
+	case !there && owner != "":
+		return footing{}, dot.Precondition("the registry is empty, but the pool belongs to cluster %s: if that cluster's registry is lost, start once with --recover to rebuild it from the pool; otherwise check --etcd-endpoints", owner)
+	case !there:
+		if f.registry, err = st.EnsureCluster(ctx); err != nil {
+			return footing{}, err
+		}
+		f.id = f.registry.Value.ID
+	}
+	return f, nil
+}
