@@ -3,6 +3,7 @@
 package server_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -221,7 +222,16 @@ func history(t *testing.T, x *matrix) {
 func crashStarts() []crashStart {
 	return []crashStart{
 		{name: "start", setup: history},
-		{name: "recover", recover: true, setup: history, before: func(x *matrix) { x.loseRegistry() }, check: func(t *testing.T, x *matrix) {
+		{name: "recover", recover: true, setup: history, before: func(x *matrix) {
+			// One that was used for nothing has an identity of its own.
+			x.loseRegistry()
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			x.registry(ctx)
+			if _, err := x.store.EnsureCluster(ctx); err != nil {
+				x.t.Fatal(err)
+			}
+		}, check: func(t *testing.T, x *matrix) {
 			if err := stage("a")(x.live.running); err != nil {
 				t.Errorf("a recovered volume cannot be staged: %v", err)
 			}
