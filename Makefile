@@ -48,12 +48,12 @@ lint: ## gofmt, vet and the linters of .golangci.yml
 	test/run lint
 
 .PHONY: test
-test: ## what CI runs: lint, derived files, unit tests, and on real ZFS the tagged tests and csi-sanity
-	test/run lint derived unit lab zfs sanity
+test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged tests and csi-sanity, and the scenes on a real cluster
+	test/run lint derived unit lab zfs sanity e2e
 
 .PHONY: test-all
 test-all: ## what CI runs and what is too long for it
-	test/run lint derived unit race lab zfs crash sanity e2e-all cluster fuzz image
+	test/run lint derived unit race lab zfs crash sanity e2e powercut cluster fuzz image
 
 .PHONY: test-unit
 test-unit: ## everything that needs neither root nor ZFS, test/arch among it

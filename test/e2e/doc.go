@@ -3,7 +3,7 @@
 // tag e2e, need root and the lab's programs (package lab), and share one boot of
 // a cluster with one node:
 //
-//	go test -tags e2e -count=1 -timeout 24m -v ./test/e2e
+//	go test -tags e2e -count=1 -timeout 38m -v ./test/e2e
 //
 // One file holds one scene. A scene has Kubernetes namespaces of its own and
 // removes what it made; the last check is that nothing of any is left. On
