@@ -143,12 +143,12 @@ func (x *matrix) dies(t *testing.T, f crashFlow, at string) {
 	select {
 	case <-c.died:
 	case err := <-failed:
-		if err == nil && !c.killedItself(20*time.Second) { // in the background
+		if err == nil && !c.killedItself(2*time.Minute) { // in the background
 			t.Errorf("the point was not passed")
-		} else if err != nil && !c.killedItself(5*time.Second) {
+		} else if err != nil && !c.killedItself(30*time.Second) {
 			t.Errorf("the call failed without a crash: %v", err)
 		}
-	case <-time.After(2 * time.Minute):
+	case <-time.After(5 * time.Minute):
 		t.Error("neither died nor answered")
 	}
 	x.kill()
@@ -163,17 +163,16 @@ func (x *matrix) died(at string) {
 // repeat is what a caller does.
 func (x *matrix) repeat(t *testing.T, f crashFlow) {
 	t.Helper()
-	var err error
-	for range 50 {
-		if err = f.run(x.live.running); err == nil {
-			return
+	x.eventually("the retries", func() string {
+		err := f.run(x.live.running)
+		if err == nil {
+			return ""
 		}
 		if code := dot.CodeOf(err); code != dot.CodeAborted && code != dot.CodeUnavailable {
 			t.Fatalf("the retry: %v", err)
 		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	t.Fatalf("the retries: %v", err)
+		return err.Error()
+	})
 }
 
 // start kills servers while they start.

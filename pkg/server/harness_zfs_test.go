@@ -368,7 +368,7 @@ func (m *machine) datasets(ctx context.Context, names map[dot.BranchID]string) [
 // eventually waits for background work.
 func (m *machine) eventually(what string, want func() string) {
 	m.t.Helper()
-	deadline := time.Now().Add(3 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		got := want()
 		if got == "" {

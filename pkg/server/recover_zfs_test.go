@@ -155,7 +155,7 @@ func (l lived) check(t *testing.T, m *machine, r *running) {
 			t.Errorf("snapshot %s is another one: %v, %v, want %s", name, res, err, handle)
 		}
 		again := pvc("from-" + name)
-		again.SourceSnapshot = handle
+		again.SourceSnapshot, again.RequiredBytes = handle, 96<<20
 		must(t, r.Volumes.CreateVolume, again)
 		path, unmount := mounted(t, r, "from-"+name)
 		if got, want := read(t, path), map[string]string{"s": "old", "kept": "of gone"}[name]; got != want {
