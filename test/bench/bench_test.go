@@ -5,6 +5,7 @@ package bench
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -15,48 +16,51 @@ const (
 	clients   = 16
 )
 
-// sizes are the numbers of dots to measure with.
-func sizes(t *testing.T) (small, large int) {
+// sizes are the numbers of dots to measure with, one or two.
+func sizes(t *testing.T) []int {
 	s := os.Getenv("BENCH_DOTS")
 	if s == "" {
-		return few, many
+		return []int{few, many}
 	}
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 10 {
+	switch {
+	case err != nil || n < 10:
 		t.Fatalf("BENCH_DOTS=%q: want a number of at least 10", s)
+	case n <= few:
+		return []int{n}
 	}
-	return min(few, n), n
+	return []int{few, n}
 }
 
 // TestFixture makes the pools that TestBench begins with and leaves them
 // exported in fixtureDir.
 func TestFixture(t *testing.T) {
-	small, large := sizes(t)
-	for _, n := range []int{small, large} {
+	for _, n := range sizes(t) {
 		t.Run(strconv.Itoa(n), func(t *testing.T) { newWorld(t, n).keep = true })
 	}
 }
 
 func TestBench(t *testing.T) {
-	small, large := sizes(t)
-	var calls, rows []Row
-	var first, second standing
-	t.Run("empty", func(t *testing.T) { rows = newWorld(t, 0).mounts(small) })
-	t.Run(strconv.Itoa(small), func(t *testing.T) {
-		w := newWorld(t, small)
-		first = w.standing()
-		rows = append(rows, first.rows()...)
-		calls = w.calls()
-	})
-	if large > small {
-		t.Run(strconv.Itoa(large), func(t *testing.T) {
-			second = newWorld(t, large).standing()
-			rows = append(rows, second.rows()...)
-			rows = append(rows, growth(first, second)...)
+	sizes := sizes(t)
+	var mounts, calls, rows []Row
+	var all []standing
+	t.Run("empty", func(t *testing.T) { mounts = newWorld(t, 0).mounts(sizes[0]) })
+	for i, n := range sizes {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			w := newWorld(t, n)
+			s := w.standing()
+			all = append(all, s)
+			rows = append(rows, s.rows()...)
+			if i == 0 {
+				calls = w.calls()
+			}
 		})
 	}
+	if len(all) == 2 {
+		rows = append(rows, growth(all[0], all[1])...)
+	}
 	fmt.Println()
-	if err := WriteTable(os.Stdout, append(calls, rows...)); err != nil {
+	if err := WriteTable(os.Stdout, slices.Concat(calls, mounts, rows)); err != nil {
 		t.Fatal(err)
 	}
 	if t.Failed() {

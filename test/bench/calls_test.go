@@ -117,26 +117,40 @@ func (w *world) survive() {
 
 // createVolume makes a volume of a new dot or, when named, of that dot's subdot.
 func (w *world) createVolume(csiName, dotName, subdot string) *dotmeshv1.Volume {
+	v, err := w.tryVolume(csiName, dotName, subdot)
+	if err != nil {
+		w.t.Errorf("CreateVolume %s: %v", csiName, err)
+	}
+	return v
+}
+
+func (w *world) tryVolume(csiName, dotName, subdot string) (*dotmeshv1.Volume, error) {
 	res, err := w.api.Volumes.CreateVolume(w.t.Context(), connect.NewRequest(&dotmeshv1.CreateVolumeRequest{
 		CsiName: csiName, RequiredBytes: size, KubernetesNamespace: "bench", PvcName: csiName, PvcUid: csiName,
 		DotNamespace: "admin", DotName: dotName, Subdot: subdot, PreferredNodes: []string{nodeName},
 	}))
 	if err != nil {
-		w.t.Errorf("CreateVolume %s: %v", csiName, err)
-		return &dotmeshv1.Volume{}
+		return nil, err
 	}
-	return res.Msg.GetVolume()
+	return res.Msg.GetVolume(), nil
 }
 
 func (w *world) createSnapshot(csiName, volume string) *dotmeshv1.Snapshot {
+	s, err := w.trySnapshot(csiName, volume)
+	if err != nil {
+		w.t.Errorf("CreateSnapshot %s: %v", csiName, err)
+	}
+	return s
+}
+
+func (w *world) trySnapshot(csiName, volume string) (*dotmeshv1.Snapshot, error) {
 	res, err := w.api.Volumes.CreateSnapshot(w.t.Context(), connect.NewRequest(&dotmeshv1.CreateSnapshotRequest{
 		CsiName: csiName, Volume: volume, Metadata: map[string]string{"kubernetes.namespace": "bench"},
 	}))
 	if err != nil {
-		w.t.Errorf("CreateSnapshot %s: %v", csiName, err)
-		return &dotmeshv1.Snapshot{}
+		return nil, err
 	}
-	return res.Msg.GetSnapshot()
+	return res.Msg.GetSnapshot(), nil
 }
 
 // dataset of a volume's branch.

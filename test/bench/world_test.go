@@ -97,17 +97,33 @@ func newWorld(t *testing.T, dots int) *world {
 // go together.
 const makers, committers = 4, 64
 
-// fill makes the dots.
+// fill makes the dots, as patiently as the provisioner does.
 func (w *world) fill() {
 	w.logf("making %d dots with %d commits each", w.dots, commits)
+	const patience = time.Minute
 	volumes := make([]*dotmeshv1.Volume, w.dots)
-	atOnce(w.dots, makers, func(i int) {
+	fill := func(atATime int, what string, one func(i int) error) {
+		atOnce(w.dots, atATime, func(i int) {
+			if w.t.Failed() {
+				return
+			}
+			if err := w.patiently(patience, func(context.Context) error { return one(i) }); err != nil {
+				w.t.Errorf("%s of dot %d: %v", what, i, err)
+			}
+		})
+		if w.t.Failed() {
+			w.t.FailNow()
+		}
+	}
+	fill(makers, "volume", func(i int) (err error) {
 		name := fmt.Sprintf("dot-%d", i)
-		volumes[i] = w.createVolume(name, name, "s0")
+		volumes[i], err = w.tryVolume(name, name, "s0")
+		return err
 	})
 	for round := range commits {
-		atOnce(w.dots, committers, func(i int) {
-			w.createSnapshot(fmt.Sprintf("dot-%d-%d", i, round), volumes[i].GetId())
+		fill(committers, "commit", func(i int) error {
+			_, err := w.trySnapshot(fmt.Sprintf("dot-%d-%d", i, round), volumes[i].GetId())
+			return err
 		})
 	}
 	w.logf("made them")
@@ -235,17 +251,22 @@ func (w *world) startNode() {
 
 func (w *world) until(what string, limit time.Duration, try func(context.Context) error) {
 	w.t.Helper()
+	if err := w.patiently(limit, try); err != nil {
+		log, _ := os.ReadFile(w.path("server.log"))
+		w.t.Fatalf("%s: not after %v: %v\n%s", what, limit, err, log[max(0, len(log)-4000):])
+	}
+}
+
+// patiently tries until there is no error, or gives the last one.
+func (w *world) patiently(limit time.Duration, try func(context.Context) error) error {
 	const oneTry = 20 * time.Second
-	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+	const pause = 100 * time.Millisecond // asking slows down what is waited for
+	for begin := time.Now(); ; time.Sleep(pause) {
 		ctx, cancel := context.WithTimeout(w.t.Context(), oneTry)
 		err := try(ctx)
 		cancel()
-		if err == nil {
-			return
-		}
-		if time.Since(begin) > limit {
-			log, _ := os.ReadFile(w.path("server.log"))
-			w.t.Fatalf("%s: not after %v: %v\n%s", what, limit, err, log[max(0, len(log)-4000):])
+		if err == nil || time.Since(begin) > limit {
+			return err
 		}
 	}
 }
