@@ -19,6 +19,8 @@ type Branch struct {
 	// that a reset replaced, and deleted branches whose commits are still used.
 	Hidden  bool
 	Created time.Time
+
+	Unknown Unknown `json:"-"`
 }
 
 // Origin names a commit of another branch.

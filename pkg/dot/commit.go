@@ -37,6 +37,8 @@ type Commit struct {
 	Tags      []string
 	// Deleting commits are out of sight: their snapshot goes as soon as it can.
 	Deleting bool
+
+	Unknown Unknown `json:"-"`
 }
 
 // Metadata are a commit's key/value pairs.

@@ -36,6 +36,8 @@ type Dot struct {
 	// more than volumes put there.
 	Released bool
 	Created  time.Time
+
+	Unknown Unknown `json:"-"`
 }
 
 // SubdotRecord is what a dot remembers of a directory.

@@ -27,6 +27,8 @@ type Volume struct {
 	// Publications are the nodes that may mount the volume, by node name.
 	Publications map[string]Publication
 	Created      time.Time
+
+	Unknown Unknown `json:"-"`
 }
 
 // Publication allows one node to mount a volume (ControllerPublishVolume).
@@ -58,4 +60,6 @@ type Pool struct {
 	// PromisedFence is how long after the loss of its lease the server may
 	// still write.
 	PromisedFence time.Duration
+
+	Unknown Unknown `json:"-"`
 }

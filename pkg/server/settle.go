@@ -223,7 +223,7 @@ func registerPool(ctx context.Context, s *store.Store, now dot.Pool) error {
 			return err
 		}
 		if there {
-			now.Generation = rec.Value.Generation
+			now.Generation, now.Unknown = rec.Value.Generation, rec.Value.Unknown
 			same := rec.Value
 			same.FreeBytes = now.FreeBytes // it changes all the time
 			if same == now {

@@ -13,12 +13,18 @@ type Record[T any] struct {
 	Revision int64
 }
 
+// The records of this file and of pkg/dot may gain members in later versions, and
+// never change the meaning of those that they have: a server that does not know a
+// member carries it along in Unknown.
+
 // Cluster identifies the registry.
 type Cluster struct {
 	// ID is a UUID, the same as `io.dotmesh:cluster` on the roots of its pools.
 	ID string
 	// Incarnation is raised when the registry is created, recovered or restored.
 	Incarnation uint64
+
+	Unknown dot.Unknown `json:"-"`
 }
 
 // Recovery marks a registry that is being filled from a pool. What is in it is
@@ -30,9 +36,12 @@ type Recovery struct {
 	Pool  dot.PoolID
 	Node  string
 	Began time.Time
+
+	Unknown dot.Unknown `json:"-"`
 }
 
-// BranchRef is where a branch is found.
+// BranchRef is where a branch is found. It is written whole with the branch, so
+// it holds nothing of its own.
 type BranchRef struct {
 	Branch dot.BranchID
 	Dot    dot.ID
@@ -45,6 +54,8 @@ type BranchRef struct {
 type Intent struct {
 	Epoch  dot.Epoch
 	Commit dot.Commit
+
+	Unknown dot.Unknown `json:"-"`
 }
 
 // Snapshot is what CreateSnapshot made under a CSI name.
@@ -54,6 +65,8 @@ type Snapshot struct {
 	Commit  dot.CommitID
 	// Volume is the source volume; a retry with another one is refused.
 	Volume dot.VolumeID
+
+	Unknown dot.Unknown `json:"-"`
 }
 
 // Handle is the snapshot's handle in Kubernetes.
@@ -69,6 +82,8 @@ type Tombstone struct {
 	// Pools have not confirmed yet that the branch is gone from them.
 	Pools   []dot.PoolID
 	Deleted time.Time
+
+	Unknown dot.Unknown `json:"-"`
 }
 
 // Replica is what is known of a pool's copy of a branch.
@@ -80,6 +95,8 @@ type Replica struct {
 	LastCommit  dot.CommitID
 	LastSync    string
 	BytesBehind int64
+
+	Unknown dot.Unknown `json:"-"`
 }
 
 // Role says what a server has to do with a branch.
@@ -97,6 +114,8 @@ type Assignment struct {
 	Branch dot.BranchID
 	Dot    dot.ID
 	Role   Role
+
+	Unknown dot.Unknown `json:"-"`
 }
 
 // User may call the API. Secrets are kept hashed only; the form of the hashes is
@@ -108,6 +127,8 @@ type User struct {
 	APIKeyHash   string
 	PasswordHash string
 	Created      time.Time
+
+	Unknown dot.Unknown `json:"-"`
 }
 
 // Instance names a running server; it is the value of the pool's alive key.
