@@ -38,16 +38,6 @@ func (e *Engine) SetDot(ctx context.Context, branch dot.BranchID, d dot.Dot) err
 	return e.describe(ctx, branch, props)
 }
 
-// SetBranch rewrites what the dataset says of the branch: name, epoch, master,
-// hidden.
-func (e *Engine) SetBranch(ctx context.Context, b dot.Branch) error {
-	props, err := encodeBranch(b)
-	if err != nil {
-		return err
-	}
-	return e.describe(ctx, b.ID, props)
-}
-
 func (e *Engine) describe(ctx context.Context, branch dot.BranchID, props zfs.Props) error {
 	b, err := e.here(branch)
 	if err != nil {

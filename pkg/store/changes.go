@@ -93,6 +93,3 @@ func (t *Txn) DeleteAssignment(pool dot.PoolID, branch dot.BranchID) *Txn {
 
 // PutUser writes a user.
 func (t *Txn) PutUser(u User) *Txn { return put(t, userCodec, UserKey(u.Name), u) }
-
-// DeleteUser removes a user.
-func (t *Txn) DeleteUser(name dot.Namespace) *Txn { return t.Delete(UserKey(name)) }

@@ -186,8 +186,3 @@ func (s *Store) ListTombstones(ctx context.Context) ([]Record[Tombstone], error)
 func (s *Store) GetUser(ctx context.Context, name dot.Namespace) (Record[User], error) {
 	return get(ctx, s, userCodec, UserKey(name), "user "+name.String())
 }
-
-// ListUsers reads all users.
-func (s *Store) ListUsers(ctx context.Context) ([]Record[User], error) {
-	return list(ctx, s, userCodec, Of(KindUsers))
-}

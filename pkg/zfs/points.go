@@ -58,8 +58,6 @@ const (
 	AfterDestroyPool      crash.Point = "zfs.destroy-pool.after"
 	BeforeExpandDevice    crash.Point = "zfs.expand-device.before"
 	AfterExpandDevice     crash.Point = "zfs.expand-device.after"
-	BeforeClear           crash.Point = "zfs.clear.before"
-	AfterClear            crash.Point = "zfs.clear.after"
 	BeforeSetPool         crash.Point = "zfs.set-pool.before"
 	AfterSetPool          crash.Point = "zfs.set-pool.after"
 )
@@ -78,7 +76,7 @@ func Points() []crash.Point {
 		BeforeFence, AfterFence, BeforeCreatePool, AfterCreatePool,
 		BeforeImport, AfterImport, BeforeExport, AfterExport,
 		BeforeDestroyPool, AfterDestroyPool, BeforeExpandDevice, AfterExpandDevice,
-		BeforeClear, AfterClear, BeforeSetPool, AfterSetPool,
+		BeforeSetPool, AfterSetPool,
 	}
 }
 

@@ -208,14 +208,6 @@ func (c *Client) ExpandDevice(ctx context.Context, p PoolName, device string) er
 	return c.mutateZpool(ctx, operation{BeforeExpandDevice, AfterExpandDevice}, "online", "-e", p.String(), device)
 }
 
-// ClearErrors clears error counts and resumes a suspended pool (zpool-clear(8)).
-func (c *Client) ClearErrors(ctx context.Context, p PoolName) error {
-	if err := check(nil, p.Root()); err != nil {
-		return err
-	}
-	return c.mutateZpool(ctx, operation{BeforeClear, AfterClear}, "clear", p.String())
-}
-
 // SetPoolProperty sets one pool property.
 func (c *Client) SetPoolProperty(ctx context.Context, p PoolName, name Property, value string) error {
 	if err := check(Props{name: value}, p.Root()); err != nil {
