@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,14 @@ func scenePowerCut(t *testing.T) {
 		t.Errorf("the volume was mounted before the snapshot was taken: %s mounts", mounted)
 	}
 
+	// What the registry of Kubernetes says of the pod may still be of before.
+	restarted := `{.status.containerStatuses[?(@.name=="writer")].restartCount} {.status.containerStatuses[?(@.name=="writer")].ready}`
+	eventually(t, podLimit, "the pod runs again", func() error {
+		if now := k.get("pod/stays", restarted); now != "1 true" {
+			return fmt.Errorf("restarts and readiness are %q", now)
+		}
+		return nil
+	})
 	again := follow(t, k, "stays")
 	waitAcks(t, again, 10)
 	after := readWriter(k, "stays", "writer")
