@@ -32,14 +32,6 @@ func sizes(t *testing.T) []int {
 	return []int{few, n}
 }
 
-// TestFixture makes the pools that TestBench begins with and leaves them
-// exported in fixtureDir.
-func TestFixture(t *testing.T) {
-	for _, n := range sizes(t) {
-		t.Run(strconv.Itoa(n), func(t *testing.T) { newWorld(t, n).keep = true })
-	}
-}
-
 func TestBench(t *testing.T) {
 	sizes := sizes(t)
 	var mounts, calls, rows []Row

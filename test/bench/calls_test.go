@@ -30,7 +30,7 @@ func (w *world) calls() []Row {
 
 // oneClient compares single calls with single commands.
 func (w *world) oneClient() []Row {
-	w.logf("one client")
+	progress("one client")
 	volume := w.createVolume("warm", "", "")
 	props := w.datasetProperties(volume)
 	w.children()
@@ -62,7 +62,7 @@ func (w *world) processesPerCall(call string, calls int) Row {
 // manyClients compares 16 calls at once with 16 commands, at once for datasets
 // and in a row for snapshots.
 func (w *world) manyClients() []Row {
-	w.logf("%d clients", clients)
+	progress("%d clients", clients)
 	volumes := make([]*dotmeshv1.Volume, clients)
 	atOnce(clients, clients, func(i int) { volumes[i] = w.createVolume(fmt.Sprintf("warm-%d", i), "", "") })
 	props := w.datasetProperties(volumes[0])
@@ -98,7 +98,7 @@ func (w *world) manyClients() []Row {
 // survive kills the server right after its answers, and looks for what it has
 // answered: that is where the timings end.
 func (w *world) survive() {
-	w.logf("killing the server after its answers")
+	progress("killing the server after its answers")
 	volume := w.createVolume("survivor", "", "")
 	kill(w.server)
 	w.startServer()

@@ -22,7 +22,7 @@ type standing struct {
 // standing measures a minute in which nobody calls, and starts.
 func (w *world) standing() standing {
 	const starts = 5
-	w.logf("starting the server with %d dots", w.dots)
+	progress("starting the server with %d dots", w.dots)
 	s := standing{dots: w.dots}
 	s.lists, s.startReady = interleave(starts,
 		func(int) { w.run("zfs", "list", "-H", "-t", "all", "-r", w.poolName) },
@@ -31,7 +31,7 @@ func (w *world) standing() standing {
 			w.startServer()
 		})
 
-	w.logf("idle with %d dots", w.dots)
+	progress("idle with %d dots", w.dots)
 	time.Sleep(15 * time.Second) // what the start left behind
 	w.children()
 	before, writes := w.usage(), w.writes()

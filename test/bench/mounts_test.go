@@ -20,7 +20,7 @@ import (
 // parts.
 func (w *world) mounts(dots int) []Row {
 	const perDot, around = 3, 5
-	w.logf("mounting %d subdots of %d dots", dots*perDot, dots)
+	progress("mounting %d subdots of %d dots", dots*perDot, dots)
 	var volumes []*dotmeshv1.Volume
 	var took []time.Duration
 	for i := range dots * perDot {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,10 +31,7 @@ import (
 const (
 	nodeName = "bench"
 	address  = "127.0.0.1:32607"
-	// fixtureDir holds the pool files that TestFixture leaves.
-	fixtureDir = "/var/lib/dotmesh/fixtures"
-	poolSize   = "3G"
-	apiKey     = "bench-key-0123456789abcdef0123456789abcdef"
+	apiKey   = "bench-key-0123456789abcdef0123456789abcdef"
 )
 
 // world is a server and a node service as processes of the real program, and an
@@ -52,13 +50,12 @@ type world struct {
 	node     csi.NodeClient
 	pool     string   // the pool's id
 	ended    *os.File // the processes that have ended
-	keep     bool     // the pool's file stays
 }
 
-// newWorld starts on a pool with a number of dots: a fixture's, recovered into an
-// empty registry, or else a new one, which takes minutes.
+// newWorld starts on a pool with a number of dots, recovered into an empty
+// registry, or with none on a new pool.
 func newWorld(t *testing.T, dots int) *world {
-	name := fmt.Sprintf("dots%d", dots)
+	name := poolNameOf(dots)
 	w := &world{t: t, dots: dots, poolName: name, dir: "/var/lib/dotmesh/" + name, binary: os.Getenv("DOTMESH")}
 	if w.binary == "" {
 		w.binary = "../../bin/dotmesh"
@@ -80,12 +77,10 @@ func newWorld(t *testing.T, dots int) *world {
 	t.Cleanup(func() { w.keys.Close() })
 	w.writeSecrets()
 	t.Cleanup(w.releasePool)
-	if _, err := os.Stat(w.poolFile()); err == nil {
-		w.logf("recovering the registry of %d dots", dots)
-		w.logf("ready after %v", w.startServer("--recover"))
-	} else {
+	if dots == 0 {
 		w.startServer()
-		w.fill()
+	} else {
+		w.recover()
 	}
 	w.check()
 	w.startAccounting()
@@ -93,40 +88,15 @@ func newWorld(t *testing.T, dots int) *world {
 	return w
 }
 
-// How many make dots at once, which is limited by processors, and commits, which
-// go together.
-const makers, committers = 4, 64
-
-// fill makes the dots, as patiently as the provisioner does.
-func (w *world) fill() {
-	w.logf("making %d dots with %d commits each", w.dots, commits)
-	const patience = time.Minute
-	volumes := make([]*dotmeshv1.Volume, w.dots)
-	fill := func(atATime int, what string, one func(i int) error) {
-		atOnce(w.dots, atATime, func(i int) {
-			if w.t.Failed() {
-				return
-			}
-			if err := w.patiently(patience, func(context.Context) error { return one(i) }); err != nil {
-				w.t.Errorf("%s of dot %d: %v", what, i, err)
-			}
-		})
-		if w.t.Failed() {
-			w.t.FailNow()
+// recover fills the registry from the fixture's pool.
+func (w *world) recover() {
+	if _, err := os.Stat(w.poolFile()); err != nil {
+		if err := makePool(w.t.Context(), w.dir, w.dots); err != nil {
+			w.t.Fatal(err)
 		}
 	}
-	fill(makers, "volume", func(i int) (err error) {
-		name := fmt.Sprintf("dot-%d", i)
-		volumes[i], err = w.tryVolume(name, name, "s0")
-		return err
-	})
-	for round := range commits {
-		fill(committers, "commit", func(i int) error {
-			_, err := w.trySnapshot(fmt.Sprintf("dot-%d-%d", i, round), volumes[i].GetId())
-			return err
-		})
-	}
-	w.logf("made them")
+	progress("recovering the registry of %d dots", w.dots)
+	progress("ready after %v", w.startServer("--recover").Round(time.Millisecond))
 }
 
 // check counts what the registry has.
@@ -146,7 +116,7 @@ func (w *world) check() {
 
 func (w *world) poolFile() string { return filepath.Join(fixtureDir, w.poolName+".pool") }
 
-func (w *world) logf(format string, args ...any) {
+func progress(format string, args ...any) {
 	fmt.Printf("%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }
 
@@ -215,7 +185,7 @@ func kill(cmd *exec.Cmd) {
 func (w *world) startServer(more ...string) time.Duration {
 	begin := time.Now()
 	w.server = w.process("server", append([]string{"server", "--node-name=" + nodeName,
-		"--pool-name=" + w.poolName, "--pool-location=" + fixtureDir, "--pool-size=" + poolSize,
+		"--pool-name=" + w.poolName, "--pool-location=" + fixtureDir, "--pool-size=" + strconv.Itoa(poolBytes),
 		"--etcd-endpoints=" + w.etcd.Endpoint(), "--listen=" + address,
 		"--tls-cert=" + w.path("tls/tls.crt"), "--tls-key=" + w.path("tls/tls.key"),
 		"--secret-dir=" + w.path("secret"), "--run-dir=" + w.path("run")}, more...)...)
@@ -291,9 +261,7 @@ func (w *world) releasePool() {
 
 func (w *world) remove() {
 	_ = os.RemoveAll(w.dir)
-	if !w.keep {
-		_ = os.Remove(w.poolFile())
-	}
+	_ = os.Remove(w.poolFile())
 }
 
 // run is one bare command.
