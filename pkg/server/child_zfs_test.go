@@ -110,12 +110,12 @@ type child struct {
 }
 
 // spawn runs a server in a process of its own, without waiting for it.
-func (m *machine) spawn(recover bool, at string) *child {
+func (m *machine) spawn(rebuild bool, at string) *child {
 	m.t.Helper()
 	cfg := m.config(nil)
 	text, err := json.Marshal(childConfig{
 		Root: cfg.Pool.Root, Endpoint: "unix://" + filepath.Join(m.etcdDir, "etcd.sock"), Listen: cfg.Listen,
-		Cert: cfg.TLSCert, Key: cfg.TLSKey, Secrets: cfg.SecretDir, RunDir: cfg.RunDir, Recover: recover, At: at,
+		Cert: cfg.TLSCert, Key: cfg.TLSKey, Secrets: cfg.SecretDir, RunDir: cfg.RunDir, Recover: rebuild, At: at,
 	})
 	if err != nil {
 		m.t.Fatal(err)

@@ -221,10 +221,10 @@ func (x *matrix) start(t *testing.T, f crashStart) {
 
 // startAgain does what an administrator does: a server that says that the
 // registry is filled already is started without --recover.
-func (x *matrix) startAgain(recover bool) *child {
+func (x *matrix) startAgain(rebuild bool) *child {
 	x.t.Helper()
-	c := x.spawn(recover, "")
-	if recover && !x.becomesReady(c) {
+	c := x.spawn(rebuild, "")
+	if rebuild && !x.becomesReady(c) {
 		c.kill()
 		c = x.spawn(false, "")
 	}
