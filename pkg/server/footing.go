@@ -22,8 +22,8 @@ type footing struct {
 
 // findFooting refuses a registry and a root that do not go together, and one that
 // a recovery has left incomplete. A registry that was never used, beside a root
-// that is nobody's, gets a new identity.
-func findFooting(ctx context.Context, st *store.Store, root engine.Identity, recover bool) (footing, error) {
+// that is nobody's, gets a new identity. rebuild is --recover.
+func findFooting(ctx context.Context, st *store.Store, root engine.Identity, rebuild bool) (footing, error) {
 	mark, marked, err := found(st.GetRecovery(ctx))
 	if err != nil {
 		return footing{}, err
@@ -35,12 +35,12 @@ func findFooting(ctx context.Context, st *store.Store, root engine.Identity, rec
 	f := footing{id: rec.Value.ID, registry: rec, mark: mark.Revision}
 	owner := root.Cluster
 	switch {
-	case marked && (!recover || mark.Value.Pool != root.Pool):
+	case marked && (!rebuild || mark.Value.Pool != root.Pool):
 		return footing{}, dot.Precondition("the registry is incomplete: rebuilding it from the pool %s of node %q was interrupted; run that pool's server once more with --recover", mark.Value.Pool, mark.Value.Node)
 	case marked:
 		f.id, f.recover = mark.Value.Cluster, true
 		return f, nil
-	case recover && there:
+	case rebuild && there:
 		empty, err := st.Empty(ctx)
 		if err != nil {
 			return footing{}, err
@@ -50,7 +50,7 @@ func findFooting(ctx context.Context, st *store.Store, root engine.Identity, rec
 		}
 	}
 	switch {
-	case recover && owner != "":
+	case rebuild && owner != "":
 		f.id, f.recover = owner, true
 		return f, nil
 	case !there && owner != "":
