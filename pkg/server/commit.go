@@ -95,6 +95,8 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 		return none, dot.NotFound("volume %s was deleted meanwhile", o.commit.Volume)
 	case conflict.On(store.EpochKey(o.branch.ID)):
 		return none, dot.Errorf(dot.CodeAborted, "the branch changed hands meanwhile; try again")
+	case !conflict.On(store.IntentKey(o.name)):
+		return none, err // the dot was written meanwhile
 	}
 	return p.takeUp(ctx, o)
 }
