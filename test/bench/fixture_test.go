@@ -21,6 +21,8 @@ const (
 	// fixtureDir holds the pool files that TestFixture leaves.
 	fixtureDir = "/var/lib/dotmesh/fixtures"
 	poolBytes  = 3 << 30
+	// patience is with one command: other machines may use the host too.
+	patience = 10 * time.Minute
 )
 
 // TestFixture makes the pools that TestBench begins with and leaves them
@@ -56,6 +58,7 @@ func makePool(ctx context.Context, runDir string, dots int) error {
 	if err != nil {
 		return err
 	}
+	prepared.ZFS.Timeout = patience
 	client, err := zfs.New(prepared.ZFS)
 	if err != nil {
 		return err
@@ -136,7 +139,12 @@ func (m *maker) commit(ctx context.Context, i, round int) error {
 		Volume: d.volume.ID, Subdot: d.volume.Subdot, SizeBytes: size,
 	}
 	d.last = c.ID
-	_, err := m.engine.Commit(ctx, c)
+	var err error
+	for begin := time.Now(); time.Since(begin) < patience; {
+		if _, err = m.engine.Commit(ctx, c); err == nil {
+			return nil
+		}
+	}
 	return err
 }
 
