@@ -170,7 +170,7 @@ func (m *machine) qemu(kernel, initrd string) []string {
 		"-m", fmt.Sprint(m.MemMB), "-smp", fmt.Sprint(e.CPUs),
 		"-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
 		"-kernel", "/boot/vmlinuz-" + kernel, "-initrd", initrd,
-		"-append", "console=ttyS0 panic=-1 quiet loglevel=3 tsc=reliable no_timer_check lab.init=" + filepath.Join(m.dir(), "init"),
+		"-append", "console=ttyS0 panic=-1 quiet loglevel=3 no_timer_check " + e.clock() + " lab.init=" + filepath.Join(m.dir(), "init"),
 		"-object", fmt.Sprintf("memory-backend-memfd,id=mem,size=%dM,share=on", m.MemMB), "-numa", "node,memdev=mem",
 		"-chardev", "socket,id=fs,path=" + filepath.Join(m.dir(), "fs.sock"),
 		"-device", "vhost-user-fs-pci,queue-size=1024,chardev=fs,tag=host",

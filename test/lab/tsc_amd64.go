@@ -1,0 +1,4 @@
+package lab
+
+// cycles reads this CPU's time stamp counter.
+func cycles() uint64
