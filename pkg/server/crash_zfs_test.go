@@ -188,7 +188,8 @@ func (x *matrix) start(t *testing.T, f crashStart) {
 	x.awaitReady(first.running)
 	x.becomes("the state after an undisturbed start", want)
 	points := slices.DeleteFunc(first.points(t), func(p string) bool {
-		return strings.Contains(p, "lease-renew")
+		// On a slow machine a lease can end while the server starts.
+		return strings.Contains(p, "lease-renew") || strings.Contains(p, "lease-") && !strings.HasSuffix(p, "#1")
 	})
 	first.kill()
 	t.Logf("%d points: %v", len(points), points)
