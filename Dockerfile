@@ -6,6 +6,7 @@
 #   ZFS 2.1  BASE=debian:bookworm-slim (the default)
 #   ZFS 2.2  BASE=ubuntu:24.04
 #   ZFS 2.3  BASE=debian:trixie-slim
+# The hostid that the packages make is removed: all pods would have the same one.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 RUN set -eu; \
@@ -18,6 +19,6 @@ RUN set -eu; \
     apt-get update -q; \
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
       ca-certificates e2fsprogs kmod util-linux zfsutils-linux; \
-    rm -rf /var/lib/apt/lists/*
+    rm -rf /var/lib/apt/lists/* /etc/hostid
 COPY bin/dotmesh bin/dm /usr/local/bin/
 ENTRYPOINT ["dotmesh"]

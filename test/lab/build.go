@@ -7,7 +7,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,12 +210,28 @@ func (e Env) snapshotCRDs(ctx context.Context, repo string) error {
 }
 
 // InstallDeps installs the Debian packages that the lab needs and builds the ZFS
-// module for the cloud kernel, which takes some minutes the first time.
-func InstallDeps(ctx context.Context, log io.Writer) error {
+// module for the cloud kernel, which takes some minutes the first time. It waits
+// until no machine runs: they see the host's files, which it changes.
+func (e Env) InstallDeps(ctx context.Context) error {
 	if findTool("apt-get") == "" {
 		return errors.New("no apt-get: the lab installs its tools on Debian only")
 	}
-	cmd := exec.CommandContext(ctx, "bash", "-c", depsScript)
-	cmd.Stdout, cmd.Stderr = log, log
+	missing, err := output(ctx, "bash", "-c", depsScript, "deps.sh", "missing")
+	if err != nil {
+		return err
+	}
+	names := strings.Join(strings.Fields(missing), " ")
+	if names == "" {
+		e.printf("all packages are installed")
+		return nil
+	}
+	slots, err := e.acquireSlots(ctx, e.Slots)
+	if err != nil {
+		return err
+	}
+	defer closeAll(slots)
+	e.printf("installing %s", names)
+	cmd := exec.CommandContext(ctx, "bash", "-c", depsScript, "deps.sh", "install")
+	cmd.Stdout, cmd.Stderr = e.Progress, e.Progress
 	return cmd.Run()
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -57,7 +56,7 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 			cfg.MemMB = e.MemMB
 		}
 	}
-	if err := errors.Join(e.checkTools(), e.checkClusterTools(), e.checkBuilt()); err != nil {
+	if err := errors.Join(e.checkTools(clusterTools()...), e.checkBuilt()); err != nil {
 		return nil, err
 	}
 	base, err := e.BaseImages(ctx)
@@ -72,7 +71,7 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkMemory(cfg.Nodes*(cfg.MemMB+256)+1024), checkDisk(e.Cache, 4096)); err != nil {
+	if err := e.checkRoom(cfg.Nodes*(cfg.MemMB+256)+1024, 4096); err != nil {
 		closeAll(slots)
 		return nil, err
 	}
@@ -88,23 +87,6 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 		return nil, errors.Join(err, c.site.down())
 	}
 	return c, nil
-}
-
-// checkClusterTools looks for what the nodes use of the host's root file system.
-func (e Env) checkClusterTools() error {
-	var missing []string
-	for _, t := range []string{"runc", "nft", "conntrack", "mount"} {
-		if findTool(t) == "" {
-			missing = append(missing, t)
-		}
-	}
-	if _, err := os.Stat("/usr/lib/cni/bridge"); err != nil {
-		missing = append(missing, "/usr/lib/cni/bridge")
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("programs missing: %s: %w", strings.Join(missing, ", "), errDeps)
-	}
-	return nil
 }
 
 // start boots the nodes beside the control plane.

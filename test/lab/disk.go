@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,13 +46,41 @@ func (e Env) template(_ context.Context, key string, build func(file string) err
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	tmp := path + ".tmp"
-	_ = os.Remove(tmp)
+	tmp := filepath.Join(dir, ".template")
+	if err := removeUnfinished(dir); err != nil {
+		return "", err
+	}
 	if err := build(tmp); err != nil {
 		os.Remove(tmp)
 		return "", fmt.Errorf("make disk template: %w", err)
 	}
 	return path, os.Rename(tmp, path)
+}
+
+// removeUnfinished forgets what a template's interrupted build left. The caller
+// has the directory's lock.
+func removeUnfinished(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, ".state-*"))
+	for _, path := range append(left, filepath.Join(dir, ".template")) {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
+}
+
+// removeInterrupted is removeUnfinished, unless a template is being built now.
+func (e Env) removeInterrupted() error {
+	dir := filepath.Join(e.Cache, "disks")
+	if _, err := os.Stat(dir); err != nil {
+		return nil
+	}
+	lock, err := lockFile(filepath.Join(dir, ".lock"), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return removeUnfinished(dir)
 }
 
 func (m *machine) nbdSocket() string { return filepath.Join(m.dir(), "nbd.sock") }

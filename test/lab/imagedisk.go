@@ -71,20 +71,17 @@ address = %q
 	serve, stop := context.WithCancel(ctx)
 	cmd := exec.CommandContext(serve, "unshare", "--mount", filepath.Join(e.binDir(), "containerd"), "--config", file)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		stop()
-		return err
-	}
+	ended := make(chan error, 1)
+	go func() { ended <- runWithUs(cmd) }()
 	defer func() {
 		stop()
-		_ = cmd.Wait()
+		<-ended
 	}()
 	ctr := []string{filepath.Join(e.binDir(), "ctr"), "--address", socket, "--namespace", "k8s.io"}
 	for run(ctx, append(ctr, "version")...) != nil {
 		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			stop()
 			text, _ := os.ReadFile(log.Name())
 			return fmt.Errorf("containerd on the host: %w: %s", err, text)
 		}

@@ -3,9 +3,6 @@ package lab
 import (
 	"context"
 	"crypto/sha256"
-	_ "embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -72,88 +69,6 @@ func (e Env) SidecarsArchive() (string, error) {
 func (e Env) EtcdArchive() (string, error) {
 	files := map[string]string{"/usr/local/bin/etcd": filepath.Join(e.binDir(), "etcd")}
 	return e.pack("etcd", image.Layer{Files: files, Dirs: map[string]os.FileMode{"/tmp": 0o1777}}, image.Image{Tag: EtcdImage, Entrypoint: []string{"/usr/local/bin/etcd"}})
-}
-
-//go:embed assets/debian.sh
-var debianScript string
-
-// DotmeshArchive packs our own image the fast way: a cached Debian root with the
-// packages that the Dockerfile installs, and dotmesh and dm as built from the repository now.
-func (e Env) DotmeshArchive(ctx context.Context) (string, error) {
-	repo, err := Repository()
-	if err != nil {
-		return "", err
-	}
-	dockerfile, err := os.ReadFile(filepath.Join(repo, "Dockerfile"))
-	if err != nil {
-		return "", err
-	}
-	packages, entrypoint, err := readDockerfile(string(dockerfile))
-	if err != nil {
-		return "", err
-	}
-	base, err := e.debianLayer(ctx, packages)
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp(e.imageDir(), ".build-*")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(dir)
-	files := map[string]string{}
-	for _, n := range []string{"dotmesh", "dm"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(dir, n), "./cmd/"+n)
-		cmd.Dir, cmd.Env = repo, append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", n, err, out)
-		}
-		files["/usr/local/bin/"+n] = filepath.Join(dir, n)
-	}
-	return e.pack("dotmesh", image.Layer{Files: files}, image.Image{Tag: DotmeshImage, Entrypoint: entrypoint, Layers: []string{base}})
-}
-
-// readDockerfile finds the two things of the Dockerfile that the packed image must share.
-func readDockerfile(text string) (packages, entrypoint []string, err error) {
-	text = strings.ReplaceAll(text, "\\\n", " ")
-	_, install, ok := strings.Cut(text, "--no-install-recommends")
-	install, _, ended := strings.Cut(install, ";")
-	if !ok || !ended || len(strings.Fields(install)) == 0 {
-		return nil, nil, errors.New("Dockerfile: no `apt-get install --no-install-recommends PACKAGES;`")
-	}
-	_, list, ok := strings.Cut(text, "\nENTRYPOINT ")
-	list, _, _ = strings.Cut(list, "\n")
-	if err := json.Unmarshal([]byte(list), &entrypoint); !ok || err != nil {
-		return nil, nil, fmt.Errorf("Dockerfile: no ENTRYPOINT as a list: %w", err)
-	}
-	return strings.Fields(install), entrypoint, nil
-}
-
-// debianLayer makes the Debian root once per list of packages.
-func (e Env) debianLayer(ctx context.Context, packages []string) (string, error) {
-	if err := os.MkdirAll(e.imageDir(), 0o755); err != nil {
-		return "", err
-	}
-	lock, err := lockFile(filepath.Join(e.imageDir(), ".debian.lock"), unix.LOCK_EX)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close()
-	list := strings.Join(packages, ",")
-	sum := sha256.Sum256([]byte(debianScript + list))
-	path := filepath.Join(e.imageDir(), fmt.Sprintf("debian-%x.layer", sum[:6]))
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	if findTool("debootstrap") == "" {
-		return "", fmt.Errorf("debootstrap is missing: %w", errDeps)
-	}
-	e.printf("making the Debian root of the dotmesh image (once, about a minute)")
-	// A mount namespace of its own: debootstrap mounts proc in the root it makes.
-	if err := run(ctx, "unshare", "--mount", "bash", "-c", debianScript, "debian.sh", path+".tmp", list); err != nil {
-		return "", errors.Join(err, os.Remove(path+".tmp"))
-	}
-	return path, os.Rename(path+".tmp", path)
 }
 
 // pack writes <name>-<key>.tar, with layer on top of the image's own, unless

@@ -18,44 +18,6 @@ import (
 //go:embed assets/initrd.sh
 var initrdScript []byte
 
-// errDeps is the advice that goes with everything that `lab deps` installs.
-var errDeps = errors.New("run `go run ./test/lab/cmd/lab deps` (as root, on Debian)")
-
-// tools are the host's programs that a VM needs.
-func tools() []string {
-	return []string{"qemu-system-x86_64", "ip", "ssh", "ssh-keygen", "modprobe", "busybox", "mke2fs"}
-}
-
-func (e Env) checkTools() error {
-	var missing []string
-	for _, t := range tools() {
-		if findTool(t) == "" {
-			missing = append(missing, t)
-		}
-	}
-	if virtiofsd() == "" {
-		missing = append(missing, "virtiofsd")
-	}
-	if findTool("sshd") == "" {
-		missing = append(missing, "sshd")
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("programs missing: %s: %w", strings.Join(missing, ", "), errDeps)
-	}
-	_, err := kernel()
-	return err
-}
-
-// findTool looks where root's PATH looks, whatever the caller's PATH says.
-func findTool(name string) string {
-	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return filepath.Join(dir, name)
-		}
-	}
-	return ""
-}
-
 // kernel is the newest installed Debian cloud kernel that has a zfs module.
 func kernel() (string, error) {
 	found, _ := filepath.Glob("/lib/modules/*-cloud-amd64/updates/dkms/zfs.ko*")

@@ -5,6 +5,7 @@ package lab_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -19,6 +20,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: writer}
 spec:
+  nodeName: node1
   terminationGracePeriodSeconds: 1
   containers:
   - name: c
@@ -37,8 +39,9 @@ func environment(t *testing.T) lab.Env {
 	return env
 }
 
-// TestCluster is the life of a cluster: a pod writes, the power is cut, and after
-// the boot the pod runs again by itself with what it wrote.
+// TestCluster is the life of a cluster of two nodes that are not the same: one
+// is taken off the network and comes back, and meanwhile the other loses its
+// power, after which a pod runs again by itself with what it wrote.
 func TestCluster(t *testing.T) {
 	env := environment(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
@@ -46,41 +49,101 @@ func TestCluster(t *testing.T) {
 	if err := env.Build(ctx); err != nil {
 		t.Fatal(err)
 	}
-	c, err := lab.Start(ctx, env, lab.Config{Name: "selftest"})
+	c, err := lab.Start(ctx, env, lab.Config{Name: "selftest", Nodes: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		pids := processesOf(t, "selftest")
 		if err := c.Down(context.WithoutCancel(ctx)); err != nil {
 			t.Error(err)
 		}
-		checkGone(t, "selftest", c.Dir())
+		checkGone(t, "selftest", pids, c.Dir())
 	})
+	first, second := c.Node(1), c.Node(2)
+	identities := differentIdentities(ctx, t, c.Nodes())
 	if err := c.Apply(ctx, []byte(writerPod)); err != nil {
 		t.Fatal(err)
 	}
 	waitStarts(ctx, t, c, 1)
-	node := c.Node(1)
-	before, err := node.SSH(ctx, "cat /etc/machine-id; hostid")
-	if err != nil {
+
+	checkReach(ctx, t, first, second.Address(), true)
+	if err := second.Cut(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := node.PowerCut(ctx); err != nil {
+	gateway := second.Address()[:strings.LastIndexByte(second.Address(), '.')] + ".1"
+	checkReach(ctx, t, second, gateway, false)
+	checkReach(ctx, t, second, first.Address(), false)
+	checkReach(ctx, t, first, gateway, true)
+
+	if err := first.PowerCut(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if node.Running() {
-		t.Fatal("the node has power after a power cut")
+	if first.Running() {
+		t.Error("the node has power after a power cut")
 	}
-	if err := node.Boot(ctx); err != nil {
+	if err := first.Boot(ctx); err != nil {
 		t.Fatal(err)
 	}
 	waitStarts(ctx, t, c, 2)
-	after, err := node.SSH(ctx, "cat /etc/machine-id; hostid")
+	if got := identity(ctx, t, first); got != identities[0] {
+		t.Errorf("identity: got %q after the boot, want %q", got, identities[0])
+	}
+	if _, err := c.Kubectl(ctx, "wait", "--for=condition=Ready=Unknown", "--timeout=4m", "node/"+second.Name()); err != nil {
+		t.Errorf("Kubernetes does not see that a node is cut off: %v", err)
+	}
+	if err := second.Heal(ctx); err != nil {
+		t.Fatal(err)
+	}
+	checkReach(ctx, t, second, gateway, true)
+	if err := second.WaitReady(ctx, 4*time.Minute); err != nil {
+		t.Error(err)
+	}
+}
+
+// differentIdentities sees that no two nodes, nor a node and the host, are one
+// machine to ZFS or to systemd.
+func differentIdentities(ctx context.Context, t *testing.T, nodes []*lab.Node) (all []string) {
+	t.Helper()
+	seen := map[string]string{}
+	for _, what := range []string{"/etc/machine-id", "/etc/hostid"} {
+		if b, err := os.ReadFile(what); err == nil {
+			seen[fmt.Sprintf("%x", b)] = "the host's " + what
+		}
+	}
+	for _, n := range nodes {
+		got := identity(ctx, t, n)
+		all = append(all, got)
+		words := strings.Fields(got)
+		if len(words) != 3 || len(words[0]) != 66 || len(words[1]) != 8 || words[2] == "00000000" {
+			t.Fatalf("identity of %s: got %q, want machine-id and hostid", n.Name(), got)
+		}
+		for _, id := range words[:2] {
+			if other := seen[id]; other != "" {
+				t.Errorf("%s has the identity of %s: %s", n.Name(), other, id)
+			}
+			seen[id] = n.Name()
+		}
+	}
+	return all
+}
+
+// identity is the machine-id and the hostid in the files, and the hostid that
+// ZFS takes.
+func identity(ctx context.Context, t *testing.T, n *lab.Node) string {
+	t.Helper()
+	out, err := n.SSH(ctx, "for f in machine-id hostid; do od -An -v -tx1 /etc/$f | tr -d ' \\n'; echo; done; hostid")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if before != after {
-		t.Errorf("identity: got %q after the boot, want %q", after, before)
+	return out
+}
+
+func checkReach(ctx context.Context, t *testing.T, from *lab.Node, address string, want bool) {
+	t.Helper()
+	_, err := from.SSH(ctx, "/run/busybox ping -c 3 -W 5 "+address)
+	if got := err == nil; got != want {
+		t.Errorf("%s reaches %s: got %v, want %v (%v)", from.Name(), address, got, want, err)
 	}
 }
 
@@ -103,14 +166,31 @@ func waitStarts(ctx context.Context, t *testing.T, c *lab.Cluster, want int) {
 	}
 }
 
-// checkGone looks for what a site could leave on the host.
-func checkGone(t *testing.T, name, dir string) {
+// processesOf lists what runs in the network namespace of a VM or cluster.
+func processesOf(t *testing.T, name string) []string {
 	t.Helper()
-	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is still there", dir)
+	out, err := exec.Command("ip", "netns", "pids", "dmlab-"+name).Output()
+	if err != nil {
+		t.Error(err)
+	}
+	return strings.Fields(string(out))
+}
+
+// checkGone looks for what a VM or cluster could leave on the host: these
+// processes, and what has its name or one of the directories in it.
+func checkGone(t *testing.T, name string, pids []string, dirs ...string) {
+	t.Helper()
+	for _, p := range pids {
+		if line, err := os.ReadFile("/proc/" + p + "/cmdline"); err == nil && len(line) > 0 {
+			t.Errorf("process %s is left: %q", p, line)
+		}
+	}
+	if _, err := os.Stat(dirs[0]); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there", dirs[0])
 	}
 	for what, argv := range map[string][]string{
 		"a network namespace": {"ip", "netns", "list"},
+		"an interface":        {"ip", "-o", "link"},
 		"a process":           {"ps", "-eo", "args"},
 		"a loop device":       {"losetup", "-a"},
 		"a mount":             {"cat", "/proc/self/mountinfo"},
@@ -120,53 +200,11 @@ func checkGone(t *testing.T, name, dir string) {
 			t.Error(err)
 		}
 		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, dir) || strings.Contains(line, "dmlab-"+name) {
-				t.Errorf("%s is left: %s", what, line)
+			for _, sign := range append(dirs, "dmlab-"+name, ": tap", ": ctl") {
+				if strings.Contains(line, sign) {
+					t.Errorf("%s is left: %s", what, line)
+				}
 			}
-		}
-	}
-}
-
-// TestVolatileDisk shows that a power cut loses what was not flushed, keeps what
-// was, and that an honest disk is what makes the difference.
-func TestVolatileDisk(t *testing.T) {
-	env := environment(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
-	defer cancel()
-	vm, err := lab.StartVM(ctx, env, lab.VMConfig{Volatile: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := vm.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	// The raw tail of the disk, past what ext4 has touched: a write without and one
-	// with a flush, both through O_DIRECT, so that the guest's cache plays no part.
-	const write = "head -c 4096 /dev/zero | tr '\\0' '%s' | dd of=/dev/vda bs=4096 seek=%s oflag=direct %s status=none; "
-	const read = "dd if=/dev/vda bs=4096 skip=%s count=1 iflag=direct status=none | head -c 1"
-	fill := func(letter, block, flag string) string {
-		return strings.NewReplacer("%s'", letter+"'", "seek=%s", "seek="+block, "direct %s", "direct "+flag).Replace(write)
-	}
-	at := func(block string) string { return strings.Replace(read, "%s", block, 1) }
-	if _, err := vm.Output(ctx, fill("F", "2600000", "conv=fsync")+fill("U", "2600001", "")); err != nil {
-		t.Fatal(err)
-	}
-	vm.PowerCut()
-	if err := vm.Boot(ctx); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct{ block, what, want string }{
-		{"2600000", "flushed", "F"},
-		{"2600001", "not flushed", "\x00"},
-	} {
-		got, err := vm.Output(ctx, at(c.block))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got != c.want {
-			t.Errorf("the block that was %s: got %q, want %q", c.what, got, c.want)
 		}
 	}
 }

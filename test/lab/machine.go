@@ -11,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 //go:embed assets/machine.sh
@@ -109,7 +107,7 @@ func (m *machine) startServers(ctx context.Context) error {
 	_ = os.Remove(socket)
 	// cache=always, or a guest reads each file anew whenever it is opened, and so
 	// libc for each process. See [VM.FreshFiles] for those that change.
-	argv := []string{virtiofsd(), "--socket-path=" + socket}
+	argv := []string{findTool("virtiofsd"), "--socket-path=" + socket}
 	if strings.HasPrefix(argv[0], "/usr/lib/qemu/") {
 		argv = append(argv, "-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot")
 	} else {
@@ -137,16 +135,6 @@ func (m *machine) waitSocket(ctx context.Context, name, path string) error {
 		}
 	}
 	return fmt.Errorf("%s of %s did not start: %s", name, m.site.Name, m.site.tail(name))
-}
-
-// virtiofsd is in /usr/lib/qemu up to Debian 12 and in /usr/libexec after.
-func virtiofsd() string {
-	for _, p := range []string{"/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"} {
-		if _, err := os.Stat(p); err == nil {
-			return p
-		}
-	}
-	return ""
 }
 
 // cpu leaves out what emulation makes slow: with erms and fsrm the kernel clears
@@ -244,31 +232,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-// checkMemory refuses to start what would make the host swap or kill.
-func checkMemory(needMB int) error {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(b)) {
-		var kb int
-		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kb); n == 1 && kb/1024 < needMB {
-			return fmt.Errorf("%d MiB of memory needed, %d available: use fewer machines or a smaller LAB_MEM", needMB, kb/1024)
-		}
-	}
-	return nil
-}
-
-// checkDisk wants room for what machines write; their disks are sparse.
-func checkDisk(dir string, needMB int) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
-	}
-	if free := int(st.Bavail * uint64(st.Bsize) >> 20); free < needMB {
-		return fmt.Errorf("%d MiB of disk needed in %s, %d free: set LAB_RUN and LAB_CACHE to a larger file system", needMB, dir, free)
-	}
-	return nil
 }

@@ -77,14 +77,15 @@ func (s *site) pid(name string) int {
 	return pid
 }
 
-// startTime is field 22 of /proc/<pid>/stat (proc(5)); a zombie counts as gone.
+// startTime is field 22 of /proc/<pid>/stat (proc(5)). A zombie counts as gone,
+// but not while it has threads that still run: they hold its files.
 func startTime(pid int) (string, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return "", err
 	}
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 20 || fields[0] == "Z" {
+	if len(fields) < 20 || fields[0] == "Z" && fields[17] <= "1" {
 		return "", errors.New("process has ended")
 	}
 	return fields[19], nil
@@ -121,6 +122,16 @@ func (s *site) tail(name string) string {
 	return strings.TrimSpace(string(b))
 }
 
+// runWithUs runs a command that the kernel kills when we die, however that is.
+func runWithUs(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 10 * time.Second
+	// The death signal is sent when the *thread* that forked ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return cmd.Run()
+}
+
 // run executes a short command on the host; its error holds what it printed.
 func run(ctx context.Context, argv ...string) error {
 	_, err := output(ctx, argv...)
@@ -131,7 +142,7 @@ func output(ctx context.Context, argv ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
+	if err := runWithUs(cmd); err != nil {
 		return out.String(), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(errOut.String()+" "+out.String()))
 	}
 	return out.String(), nil

@@ -248,7 +248,7 @@ func Remove(e Env, name string) error {
 		return err
 	}
 	s := site{Name: name, env: e, dir: e.siteDir(name)}
-	return s.down()
+	return errors.Join(s.down(), e.removeInterrupted())
 }
 
 // List names what runs, each with its kind.

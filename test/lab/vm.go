@@ -47,7 +47,7 @@ func StartVM(ctx context.Context, e Env, cfg VMConfig) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkMemory(cfg.MemMB+256), checkDisk(e.Cache, 1024)); err != nil {
+	if err := e.checkRoom(cfg.MemMB+256, 1024); err != nil {
 		closeAll(slots)
 		return nil, err
 	}

@@ -17,8 +17,8 @@ const defaultName = "lab"
 
 func clusterCommands() []command {
 	return []command{
-		{"deps", "install Debian packages and build the ZFS module (once, 4 min)", func(ctx context.Context, _ lab.Env, _ []string) error {
-			return lab.InstallDeps(ctx, os.Stderr)
+		{"deps", "install Debian packages and build the ZFS module (once, 4 min)", func(ctx context.Context, env lab.Env, _ []string) error {
+			return env.InstallDeps(ctx)
 		}},
 		{"build", "build Kubernetes, containerd, etcd, CoreDNS and the CSI sidecars (once, 15 min)", func(ctx context.Context, env lab.Env, _ []string) error {
 			return env.Build(ctx)
