@@ -5,7 +5,6 @@ package bench
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"testing"
 )
@@ -34,28 +33,38 @@ func sizes(t *testing.T) []int {
 
 func TestBench(t *testing.T) {
 	sizes := sizes(t)
-	var mounts, calls, rows []Row
+	var rows []Row
+	add := func(more []Row) {
+		rows = append(rows, more...)
+		show(t, more) // what follows may take long
+	}
+	t.Run("empty", func(t *testing.T) {
+		w := newWorld(t, 0)
+		add(w.oneClient())
+		add(w.manyClients())
+		w.survive()
+		add(w.mounts(sizes[0]))
+	})
 	var all []standing
-	t.Run("empty", func(t *testing.T) { mounts = newWorld(t, 0).mounts(sizes[0]) })
-	for i, n := range sizes {
+	for _, n := range sizes {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
-			w := newWorld(t, n)
-			s := w.standing()
+			s := newWorld(t, n).standing()
 			all = append(all, s)
-			rows = append(rows, s.rows()...)
-			if i == 0 {
-				calls = w.calls()
-			}
+			add(s.rows())
 		})
 	}
 	if len(all) == 2 {
 		rows = append(rows, growth(all[0], all[1])...)
 	}
 	fmt.Println()
-	if err := WriteTable(os.Stdout, slices.Concat(calls, mounts, rows)); err != nil {
-		t.Fatal(err)
-	}
+	show(t, rows)
 	if t.Failed() {
 		fmt.Println("\nNot everything was measured: see above.")
+	}
+}
+
+func show(t *testing.T, rows []Row) {
+	if err := WriteTable(os.Stdout, rows); err != nil {
+		t.Fatal(err)
 	}
 }

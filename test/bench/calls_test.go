@@ -19,18 +19,10 @@ const (
 	size   = 64 << 20
 )
 
-// calls compares CreateVolume and CreateSnapshot with the commands that they
-// cannot do without.
-func (w *world) calls() []Row {
-	w.run("zfs", "create", "-o", "mountpoint=legacy", w.bare(""))
-	rows := append(w.oneClient(), w.manyClients()...)
-	w.survive()
-	return rows
-}
-
-// oneClient compares single calls with single commands.
+// oneClient compares single calls with the commands that they cannot do without.
 func (w *world) oneClient() []Row {
 	progress("one client")
+	w.run("zfs", "create", "-o", "mountpoint=legacy", w.bare(""))
 	volume := w.createVolume("warm", "", "")
 	props := w.datasetProperties(volume)
 	w.children()
