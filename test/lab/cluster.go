@@ -56,7 +56,7 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 			cfg.MemMB = e.MemMB
 		}
 	}
-	if err := errors.Join(e.checkTools(clusterTools()...), e.checkBuilt()); err != nil {
+	if err := errors.Join(e.checkFree(cfg.Name), e.checkTools(clusterTools()...), e.checkBuilt()); err != nil {
 		return nil, err
 	}
 	base, err := e.BaseImages(ctx)

@@ -233,36 +233,62 @@ func TestInterruptedBuild(t *testing.T) {
 	t.Logf("the base is %s", root)
 	interrupted := errors.New("interrupted by the test")
 	build, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	seen := make(chan map[int]string, 1)
 	go func() {
-		// The third step runs apt-get in the container.
-		for len(processes(t, env, "apt-get")) == 0 && build.Err() == nil {
-			time.Sleep(100 * time.Millisecond)
+		var started map[int]string
+		for build.Err() == nil {
+			started = descendants(t)
+			for _, command := range started {
+				if strings.HasPrefix(command, "apt-get update") {
+					stop(interrupted)
+				}
+			}
+			time.Sleep(50 * time.Millisecond)
 		}
-		stop(interrupted)
+		seen <- started
 	}()
 	if _, err := env.DockerfileArchive(build, host); !errors.Is(err, interrupted) {
 		t.Errorf("got %v, want what ended it", err)
 	}
+	stop(nil)
+	for pid, command := range <-seen {
+		if _, err := startTime(pid); err == nil {
+			t.Errorf("process %d is left: %s", pid, command)
+		}
+	}
 	checkNoBuild(t, env)
 }
 
-// processes lists those whose root or working directory is a build's.
-func processes(t *testing.T, env Env, command string) (all []string) {
+// descendants are the command lines of what this process has started and what
+// those have, by process number.
+func descendants(t *testing.T) map[int]string {
 	t.Helper()
 	procs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Error(err)
 	}
+	children := map[int][]int{}
 	for _, p := range procs {
-		argv, _ := os.ReadFile(filepath.Join(p, "cmdline"))
-		line := strings.TrimSpace(strings.ReplaceAll(string(argv), "\x00", " "))
-		for _, link := range []string{"root", "cwd"} {
-			to, _ := os.Readlink(filepath.Join(p, link))
-			if strings.HasPrefix(to, filepath.Join(env.imageDir(), ".work-")) && strings.Contains(line, command) {
-				all = append(all, line)
-				break
-			}
+		stat, err := os.ReadFile(filepath.Join(p, "stat"))
+		if err != nil {
+			continue
 		}
+		var pid, parent int
+		var state string
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if _, err := fmt.Sscan(rest, &state, &parent); err != nil {
+			continue
+		}
+		if _, err := fmt.Sscan(filepath.Base(p), &pid); err == nil {
+			children[parent] = append(children[parent], pid)
+		}
+	}
+	all := map[int]string{}
+	for next := children[os.Getpid()]; len(next) > 0; next = next[1:] {
+		argv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", next[0]))
+		all[next[0]] = strings.ReplaceAll(string(argv), "\x00", " ")
+		next = append(next, children[next[0]]...)
 	}
 	return all
 }
@@ -279,8 +305,8 @@ func checkNoBuild(t *testing.T, env Env) {
 			t.Errorf("a mount is left: %s", line)
 		}
 	}
-	for _, p := range processes(t, env, "") {
-		t.Errorf("a process is left: %s", p)
+	for pid, command := range descendants(t) {
+		t.Errorf("process %d is left: %s", pid, command)
 	}
 	left, _ := filepath.Glob(filepath.Join(env.imageDir(), ".work-*"))
 	for _, dir := range left {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -72,12 +73,10 @@ address = %q
 	cmd := exec.CommandContext(serve, "unshare", "--mount", filepath.Join(e.binDir(), "containerd"), "--config", file)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	ended := make(chan error, 1)
-	go func() { ended <- runWithUs(cmd) }()
-	defer func() {
-		stop()
-		<-ended
-	}()
+	var server sync.WaitGroup
+	server.Go(func() { _ = runWithUs(cmd) }) // stopped below, and so it fails
+	defer server.Wait()
+	defer stop()
 	ctr := []string{filepath.Join(e.binDir(), "ctr"), "--address", socket, "--namespace", "k8s.io"}
 	for run(ctx, append(ctr, "version")...) != nil {
 		if err := sleep(ctx, 200*time.Millisecond); err != nil {

@@ -169,6 +169,9 @@ func waitStarts(ctx context.Context, t *testing.T, c *lab.Cluster, want int) {
 // processesOf lists what runs in the network namespace of a VM or cluster.
 func processesOf(t *testing.T, name string) []string {
 	t.Helper()
+	if _, err := os.Stat("/run/netns/dmlab-" + name); errors.Is(err, os.ErrNotExist) {
+		return nil // a start that was interrupted before it made one
+	}
 	out, err := exec.Command("ip", "netns", "pids", "dmlab-"+name).Output()
 	if err != nil {
 		t.Error(err)

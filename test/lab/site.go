@@ -42,9 +42,6 @@ var ErrNotRunning = errors.New("not running")
 // while a machine of it has no power; the caller's files are closed.
 func newSite(ctx context.Context, e Env, s site, slots []*os.File) (*site, error) {
 	defer closeAll(slots)
-	if err := checkName(s.Name); err != nil {
-		return nil, err
-	}
 	if os.Geteuid() != 0 {
 		return nil, errors.New("the lab needs root: it makes network namespaces and runs QEMU on a bridge")
 	}
@@ -65,6 +62,25 @@ func newSite(ctx context.Context, e Env, s site, slots []*os.File) (*site, error
 	return &s, nil
 }
 
+// checkFree refuses a name that is bad or taken. A site whose owner has died does
+// not count: the next claim collects it.
+func (e Env) checkFree(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	dir := e.siteDir(name)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if owner, err := os.Open(filepath.Join(dir, "owner.lock")); err == nil {
+		defer owner.Close()
+		if unix.Flock(int(owner.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is up already, or its start was interrupted: take it down first", name)
+}
+
 // claim makes the site's directory, which is what owns the name.
 func (s *site) claim(ctx context.Context) error {
 	if err := os.MkdirAll(s.env.Run, 0o755); err != nil {
@@ -77,9 +93,10 @@ func (s *site) claim(ctx context.Context) error {
 	}
 	defer gate.Close()
 	s.env.collect(ctx)
-	if err := os.Mkdir(s.dir, 0o755); errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s is up already, or its start was interrupted: take it down first", s.Name)
-	} else if err != nil {
+	if err := s.env.checkFree(s.Name); err != nil {
+		return err
+	}
+	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		return err
 	}
 	if !s.Detached {

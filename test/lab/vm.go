@@ -30,6 +30,9 @@ func StartVM(ctx context.Context, e Env, cfg VMConfig) (*VM, error) {
 	if cfg.Name == "" {
 		cfg.Name = fmt.Sprintf("t%d-%d", os.Getpid(), time.Now().UnixNano()%1e9)
 	}
+	if err := e.checkFree(cfg.Name); err != nil {
+		return nil, err
+	}
 	if cfg.MemMB == 0 {
 		cfg.MemMB = 1536
 		if e.MemMB != 0 {

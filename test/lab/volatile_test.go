@@ -39,7 +39,7 @@ func TestVolatileDisk(t *testing.T) {
 	output("truncate -s 2G /var/lib/dotmesh/pool && zpool create -O compression=off p /var/lib/dotmesh/pool")
 	for round := range 3 {
 		// Incompressible, so that the disk has to take all of it.
-		output(fmt.Sprintf("head -c 150M /dev/urandom >/p/data%d && sha256sum /p/data* >/p/sums && zpool sync p && sync", round))
+		output(fmt.Sprintf("head -c 40M /dev/urandom >/p/data%d && sha256sum /p/data* >/p/sums && zpool sync p && sync", round))
 		flushed, lost := fmt.Sprintf("F%d", round), fmt.Sprintf("U%d", round)
 		output(rawWrites(flushed, lost))
 		vm.PowerCut()
@@ -52,6 +52,7 @@ func TestVolatileDisk(t *testing.T) {
 		if got := strings.TrimRight(output(rawRead(1)), "\x00"); got != "" {
 			t.Errorf("round %d: the block that was not flushed: got %q, want what was there before", round, got)
 		}
+		t.Logf("round %d: booted again", round)
 		output("zpool import -f -d /var/lib/dotmesh p && sha256sum --quiet -c /p/sums && zpool scrub -w p")
 		if got := output("zpool status -x p"); !strings.Contains(got, "is healthy") {
 			t.Errorf("round %d: the pool after the power cut: %s", round, got)
