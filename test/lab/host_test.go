@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestWhatIsMissingIsSaid(t *testing.T) {
@@ -80,6 +82,30 @@ func TestReadDockerfile(t *testing.T) {
 	for _, bad := range []string{"FROM x\n", strings.Replace(good, "ENTRYPOINT [", "ENTRYPOINT p [", 1), strings.Replace(good, "--no-install-recommends", "", 1)} {
 		if _, _, err := readDockerfile(bad); err == nil {
 			t.Errorf("took %q", bad)
+		}
+	}
+}
+
+func TestNameThatIsTaken(t *testing.T) {
+	e := Env{Run: t.TempDir()}
+	for _, name := range []string{"detached", "owned", "orphan"} {
+		if err := os.Mkdir(e.siteDir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner, err := lockFile(e.siteDir("owned")+"/owner.lock", unix.LOCK_EX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	gone, err := lockFile(e.siteDir("orphan")+"/owner.lock", unix.LOCK_EX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	for name, free := range map[string]bool{"detached": false, "owned": false, "orphan": true, "new": true, "Bad": false} {
+		if err := e.checkFree(name); (err == nil) != free {
+			t.Errorf("%s: got %v, want free: %v", name, err, free)
 		}
 	}
 }
