@@ -205,7 +205,8 @@ func (x *matrix) start(t *testing.T, f crashStart) {
 			}
 			dying.kill()
 			x.died(at)
-			x.live = x.startAgain(f.recover)
+			x.live = x.spawn(f.recover, "")
+			x.awaitReady(x.live.running)
 			x.becomes("the state differs from an undisturbed start", want)
 			if f.check != nil {
 				f.check(t, x)
@@ -215,34 +216,6 @@ func (x *matrix) start(t *testing.T, f crashStart) {
 	}
 	x.revive()
 	x.clear()
-}
-
-// startAgain does what an administrator does: a server that says that the
-// registry is filled already is started without --recover.
-func (x *matrix) startAgain(rebuild bool) *child {
-	x.t.Helper()
-	c := x.spawn(rebuild, "")
-	if rebuild && !x.becomesReady(c) {
-		c.kill()
-		c = x.spawn(false, "")
-	}
-	x.awaitReady(c.running)
-	return c
-}
-
-// becomesReady is false for a server that ends instead.
-func (x *matrix) becomesReady(c *child) bool {
-	for range 600 {
-		res, err := call(c.Server.GetStatus, &v1.GetStatusRequest{})
-		if err == nil && res.Ready {
-			return true
-		}
-		if c.killedItself(200 * time.Millisecond) {
-			return false
-		}
-	}
-	x.t.Fatal("the server neither ends nor becomes ready")
-	return false
 }
 
 // clear deletes everything that a flow made, and waits until nothing is left.

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 
+	"k8s.io/klog/v2"
+
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
@@ -22,7 +24,9 @@ type footing struct {
 
 // findFooting refuses a registry and a root that do not go together, and one that
 // a recovery has left incomplete. A registry that was never used, beside a root
-// that is nobody's, gets a new identity. rebuild is --recover.
+// that is nobody's, gets a new identity. rebuild is --recover, which may stay in a
+// Deployment: beside a registry of the pool's own cluster that holds something there
+// is nothing to recover, and the start is as any other.
 func findFooting(ctx context.Context, st *store.Store, root engine.Identity, rebuild bool) (footing, error) {
 	mark, marked, err := found(st.GetRecovery(ctx))
 	if err != nil {
@@ -42,10 +46,13 @@ func findFooting(ctx context.Context, st *store.Store, root engine.Identity, reb
 		return f, nil
 	case rebuild && there:
 		empty, err := st.Empty(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return footing{}, err
-		}
-		if !empty {
+		case !empty && owner == f.id:
+			klog.FromContext(ctx).Info("nothing to recover: the registry is this cluster's and in use", "cluster", f.id)
+			return f, nil
+		case !empty:
 			return footing{}, dot.Precondition("--recover fills an empty registry, and this one (cluster %s) is in use: start without --recover", f.id)
 		}
 	}

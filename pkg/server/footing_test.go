@@ -42,7 +42,9 @@ func TestFooting(t *testing.T) {
 		{what: "the registry is lost", owner: ours, refused: "start once with --recover"},
 		{what: "the registry is lost, recover", owner: ours, recover: true, id: ours, recovers: true},
 		{what: "a registry that was never used", holds: []func(*store.Txn){key(other)}, owner: ours, recover: true, id: ours, recovers: true},
-		{what: "a registry in use, recover", holds: []func(*store.Txn){key(ours), used}, owner: ours, recover: true, refused: "is in use"},
+		// --recover stays in the Deployment: a restart is a start as usual.
+		{what: "our registry in use, recover", holds: []func(*store.Txn){key(ours), used}, owner: ours, recover: true, id: ours},
+		{what: "another registry in use, recover", holds: []func(*store.Txn){key(other), used}, owner: ours, recover: true, refused: "is in use"},
 		{what: "a registry in use, a new pool, recover", holds: []func(*store.Txn){key(ours), used}, recover: true, refused: "is in use"},
 		// An interrupted recovery, of a registry that had a key and of one that had none.
 		{what: "interrupted, with a key", holds: []func(*store.Txn){key(other), used, marked}, owner: ours, refused: "once more with --recover"},

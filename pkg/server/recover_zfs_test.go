@@ -44,7 +44,11 @@ func TestRecoverFromAnEmptyRegistry(t *testing.T) {
 	if values, err := m.pool.Get(t.Context(), half, zfs.PropReceiveToken); err != nil || len(values[zfs.PropReceiveToken].Value) < 2 {
 		t.Errorf("the half-received stream cannot be resumed: %v, %v", values, err)
 	}
-	m.refuses(cfg, "in use")
+	// The flag stays in the Deployment: a restart serves what was recovered.
+	want = m.settled()
+	r = m.startWith(cfg)
+	m.becomes("the state after a restart with --recover", want)
+	r.stop()
 }
 
 // refuses starts a server that has to end with an error that says what.
