@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
@@ -57,6 +58,22 @@ func (c choice) or(other choice) choice {
 		c.Branch = other.Branch
 	}
 	return c
+}
+
+// chosenFor gives the place that a volume has got.
+func chosenFor(v *dotmeshv1.Volume) (c choice, err error) {
+	namespace, name, _ := strings.Cut(v.GetDot(), "/")
+	if c.Namespace, err = dot.ParseNamespace(namespace); err != nil {
+		return choice{}, err
+	}
+	if c.Name, err = dot.ParseName(name); err != nil {
+		return choice{}, err
+	}
+	if c.Subdot, err = dot.ParseSubdot(v.GetSubdot()); err != nil {
+		return choice{}, err
+	}
+	c.Branch, err = dot.ParseBranchName(v.GetBranch())
+	return c, err
 }
 
 // in says where a bad value stands.

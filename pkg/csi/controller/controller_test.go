@@ -257,10 +257,8 @@ func TestCreateVolumeRefuses(t *testing.T) {
 			r.VolumeContentSource = fromVolume("nonsense")
 		}, dot.CodeNotFound, "source"},
 		"unknown source": {func(r *csi.CreateVolumeRequest, _ *fakeKube) { r.VolumeContentSource = &csi.VolumeContentSource{} }, dot.CodeInvalid, "VolumeSnapshot"},
-		"PVC is gone":    {func(_ *csi.CreateVolumeRequest, k *fakeKube) { k.err = dot.NotFound("gone") }, dot.CodeUnavailable, "gone"},
 		"API is away":    {func(_ *csi.CreateVolumeRequest, k *fakeKube) { k.err = dot.Unavailable("away") }, dot.CodeUnavailable, "away"},
-		"PVC made anew":  {func(_ *csi.CreateVolumeRequest, k *fakeKube) { k.pvc.UID = "another" }, dot.CodeUnavailable, "made again"},
-		"PVC of no UID":  {func(_ *csi.CreateVolumeRequest, k *fakeKube) { k.pvc.UID = "" }, dot.CodeUnavailable, "made again"},
+		"PVC of no UID":  {func(_ *csi.CreateVolumeRequest, k *fakeKube) { k.pvc.UID = "" }, dot.CodeUnavailable, "no UID"},
 		"bad annotation": {func(_ *csi.CreateVolumeRequest, k *fakeKube) {
 			k.pvc.Annotations = map[string]string{"dotmeshName": "a@b"}
 		}, dot.CodeInvalid, "annotation dotmeshName"},

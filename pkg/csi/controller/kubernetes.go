@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -81,8 +82,9 @@ func madeFor(csiName, uid string) bool {
 }
 
 // claimed reads what the PVC of a CreateVolume call chooses. Anything but the
-// PVC that the call was made for is CodeUnavailable, never "no annotations": a
-// volume must not become another than its PVC asks for because a read failed.
+// PVC that the call was made for is never "no annotations": a volume must not
+// become another than its PVC asks for because a read failed. What cannot be read
+// now is CodeUnavailable.
 func (s *service) claimed(ctx context.Context, csiName string, p classParameters) (choice, string, error) {
 	if p.PVCName == "" {
 		return choice{}, "", nil
@@ -91,14 +93,38 @@ func (s *service) claimed(ctx context.Context, csiName string, p classParameters
 		return choice{}, "", dot.Unavailable("the controller has no access to Kubernetes and so cannot read the annotations of PersistentVolumeClaim %s/%s", p.PVCNamespace, p.PVCName)
 	}
 	pvc, err := s.kube.PersistentVolumeClaim(ctx, p.PVCNamespace, p.PVCName)
-	if err != nil {
+	switch {
+	case err != nil && dot.CodeOf(err) == dot.CodeNotFound:
+		return s.begun(ctx, csiName, dot.Precondition("%w: it was deleted, and no volume is made for it any more", err))
+	case err != nil:
 		return choice{}, "", &dot.Error{Code: dot.CodeUnavailable, Message: err.Error(), Cause: err}
-	}
-	if !madeFor(csiName, pvc.UID) {
-		return choice{}, "", dot.Unavailable("PersistentVolumeClaim %s/%s has UID %s, which is not the one that volume %s is for: it was deleted and made again", p.PVCNamespace, p.PVCName, pvc.UID, csiName)
+	case pvc.UID == "":
+		return choice{}, "", dot.Unavailable("the answer of Kubernetes gives PersistentVolumeClaim %s/%s no UID", p.PVCNamespace, p.PVCName)
+	case !madeFor(csiName, pvc.UID):
+		return s.begun(ctx, csiName, dot.Precondition("PersistentVolumeClaim %s/%s has UID %s, which is not the one that volume %s is for: it was deleted and made again, and no volume is made for the old one any more", p.PVCNamespace, p.PVCName, pvc.UID, csiName))
 	}
 	c, err := parseAnnotations(pvc.Annotations)
 	return c, pvc.UID, err
+}
+
+// begun gives what a PVC that is gone had chosen when its volume was begun. The
+// provisioner asks until an answer is final, with the PVC as it remembers it, so
+// that what it made unknowingly becomes a PersistentVolume and can be deleted as
+// one (ProvisioningInBackground in sig-storage-lib-external-provisioner). Only
+// where nothing was begun may it be told to stop.
+func (s *service) begun(ctx context.Context, csiName string, stop error) (choice, string, error) {
+	v, err := s.get(ctx, dot.VolumeIDOf(csiName).String())
+	switch {
+	case err != nil && dot.CodeOf(err) == dot.CodeNotFound:
+		return choice{}, "", stop
+	case err != nil:
+		return choice{}, "", dot.Unavailable("tell whether volume %s was begun: %w", csiName, err)
+	}
+	c, err := chosenFor(v)
+	if err != nil {
+		return choice{}, "", fmt.Errorf("the server describes volume %s as it cannot be: %w", csiName, err)
+	}
+	return c, "", nil
 }
 
 // message reads the commit's message from the VolumeSnapshot. One that is gone

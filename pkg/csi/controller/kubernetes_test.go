@@ -5,8 +5,11 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/protobuf/proto"
 	"k8s.io/client-go/rest"
 
+	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
@@ -54,5 +57,54 @@ func TestKubernetesReadsOneObject(t *testing.T) {
 	api.Close()
 	if _, err := k.VolumeSnapshot(t.Context(), "kube", "snap"); dot.CodeOf(err) != dot.CodeUnavailable {
 		t.Errorf("away: got %v", err)
+	}
+}
+
+// A PVC can be deleted while its volume is being made, with the provisioner
+// asking on: see begun.
+func TestCreateVolumeOfAPVCThatIsGone(t *testing.T) {
+	for name, gone := range map[string]func(*fakeKube){
+		"deleted": func(k *fakeKube) { k.err = dot.NotFound("gone") },
+		"made again": func(k *fakeKube) {
+			k.pvc = Object{UID: "another", Annotations: map[string]string{"dotmeshName": "other"}}
+		},
+	} {
+		request := &csi.CreateVolumeRequest{Name: csiName, VolumeCapabilities: capability(writer), Parameters: claim()}
+		read := &dotmeshv1.GetVolumeRequest{Volume: dot.VolumeIDOf(csiName).String()}
+
+		s, server, kube := fixture()
+		gone(kube)
+		server.volume.Dot, server.volume.Branch, server.volume.Subdot = "team/d", "dev", "__root__"
+		res, err := s.CreateVolume(t.Context(), request)
+		if err != nil || res.GetVolume().GetVolumeId() != volumeID {
+			t.Fatalf("%s, begun: got %v, %v, want the volume", name, res, err)
+		}
+		goesOn := &dotmeshv1.CreateVolumeRequest{
+			CsiName: csiName, KubernetesNamespace: "kube", PvcName: "claim",
+			DotNamespace: "team", DotName: "d", Subdot: "__root__", Branch: "dev",
+		}
+		if len(server.asked) != 2 || !proto.Equal(server.asked[0], read) || !proto.Equal(server.asked[1], goesOn) {
+			t.Errorf("%s, begun: asked %v, want %v and %v", name, server.asked, read, goesOn)
+		}
+
+		for what, c := range map[string]struct {
+			err  error
+			want dot.Code
+		}{
+			"not begun":      {dot.NotFound("no volume"), dot.CodePrecondition},
+			"server is away": {dot.Unavailable("away"), dot.CodeUnavailable},
+			"server fails":   {dot.Errorf(dot.CodeInternal, "a fault"), dot.CodeUnavailable},
+		} {
+			s, server, kube := fixture()
+			gone(kube)
+			server.err = c.err
+			_, err := s.CreateVolume(t.Context(), request)
+			if err == nil || dot.CodeOf(err) != c.want {
+				t.Errorf("%s, %s: got code %d, %v, want code %d", name, what, dot.CodeOf(err), err, c.want)
+			}
+			if len(server.asked) != 1 || !proto.Equal(server.asked[0], read) {
+				t.Errorf("%s, %s: asked %v, want only whether there is a volume", name, what, server.asked)
+			}
+		}
 	}
 }
