@@ -15,6 +15,9 @@ import (
 type Inventory struct {
 	Pool    dot.PoolID
 	Cluster string
+	// Incarnation is the highest of a registry that the root has seen, 0 for a
+	// root that says of none. A branch can have seen a lower one.
+	Incarnation uint64
 	// Fenced: Parent is readonly.
 	Fenced   bool
 	Branches []FoundBranch // by createtxg
@@ -121,6 +124,10 @@ func readListing(items []zfs.Item, root, parent zfs.Dataset) listing {
 		case item.Dataset == root:
 			l.Pool = dot.PoolIDOf(uint64(item.GUID))
 			l.Cluster, _ = item.Values.Local(ClusterProperty)
+			d := &decoder{values: item.Values}
+			if l.Incarnation = decodeAs(d, propIncarnation, parseUint); d.err != nil {
+				l.unknown(item, d.err.Error())
+			}
 		case item.Dataset == parent:
 			readonly, set := item.Values.Local(zfs.PropReadonly)
 			_, legacy := item.Values.Local(zfs.PropMountpoint)

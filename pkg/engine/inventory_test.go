@@ -38,7 +38,7 @@ func TestReadListing(t *testing.T) {
 	d := sampleDot()
 	old, restored := sampleBranch(d), sampleBranch(d)
 	var p pool
-	p.add("tank/store", local(zfs.Props{ClusterProperty: "c1"}))
+	p.add("tank/store", local(zfs.Props{ClusterProperty: "c1", propIncarnation: "3"}))
 	p.add("tank/store/dotmesh", local(zfs.Props{zfs.PropReadonly: on, zfs.PropMountpoint: "legacy"}))
 	under := parent.String() + "/"
 	oldValues := local(must(BranchSpec{Dot: d, Branch: old}.props()))
@@ -65,7 +65,7 @@ func TestReadListing(t *testing.T) {
 	p.add(under+dot.NewBranchID().String(), broken)
 
 	l := readListing(p.items, root, parent)
-	if l.Cluster != "c1" || !l.Fenced || !l.parentIsWhole || l.oldSystem || l.Pool != dot.PoolIDOf(1001) {
+	if l.Cluster != "c1" || l.Incarnation != 3 || l.identity().Incarnation != 3 || !l.Fenced || !l.parentIsWhole || l.oldSystem || l.Pool != dot.PoolIDOf(1001) {
 		t.Errorf("got %+v", l)
 	}
 	if got := len(l.Branches); got != 2 {
@@ -121,6 +121,16 @@ func TestForeignRootsAreRefused(t *testing.T) {
 	p.add("tank/other/dmfs", nil)
 	if err := readListing(p.items, root, parent).identity().check(root, "ours"); err != nil {
 		t.Errorf("a fresh pool: %v", err)
+	}
+}
+
+func TestIncarnationThatCannotBeReadIsToldOf(t *testing.T) {
+	root := must(zfs.ParseDataset("tank"))
+	var p pool
+	p.add("tank", local(zfs.Props{ClusterProperty: "c1", propIncarnation: "many"}))
+	l := readListing(p.items, root, must(root.Child(parentName)))
+	if l.Incarnation != 0 || len(l.Unknown) != 1 || !strings.Contains(l.Unknown[0].Reason, "io.dotmesh:incarnation") {
+		t.Errorf("got %+v", l)
 	}
 }
 

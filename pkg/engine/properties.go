@@ -19,6 +19,8 @@ const (
 
 	// ClusterProperty, on the root, says which cluster it belongs to.
 	ClusterProperty zfs.Property = prefix + "cluster"
+	// Also on the root: the highest incarnation of a registry that it has seen.
+	propIncarnation zfs.Property = prefix + "incarnation"
 
 	// On branches, of the dot.
 	propDot        zfs.Property = prefix + "dot" // on commits too

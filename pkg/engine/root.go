@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/klog/v2"
 
@@ -56,12 +58,17 @@ type Engine struct {
 	// claimed: the root says which cluster it belongs to; whole: Parent has its
 	// properties. As Identify found it, and SetUpRoot left it.
 	claimed, whole bool
+	// madeFenced: SetUpRoot made Parent, with the fence on.
+	madeFenced  bool
+	incarnation atomic.Uint64 // that the root says
 }
 
 // Identity is what a root says of itself.
 type Identity struct {
 	Pool    dot.PoolID // the root dataset's GUID
 	Cluster string     // whose it is; "": nobody's yet
+	// Incarnation is the highest of a registry that the root has seen, 0 for none.
+	Incarnation uint64
 	// thisImport changes with each import of the pool.
 	thisImport               zfs.GUID
 	oldSystem, parentIsWhole bool
@@ -114,6 +121,7 @@ func Open(cfg Config) (*Engine, error) {
 		zfs: cfg.ZFS, root: cfg.Root, parent: parent, cluster: cfg.ClusterID, hook: cfg.Hook, index: &index{},
 		pool: id.Pool, claimed: id.Cluster != "", whole: id.parentIsWhole,
 	}
+	e.incarnation.Store(id.Incarnation)
 	e.gather.take = e.takeSnapshots
 	e.mounted.dir = filepath.Join(cfg.RunDir, e.pool.String(), "mounted")
 	return e, e.mounted.load(id.thisImport)
@@ -130,7 +138,7 @@ func (e *Engine) Load(ctx context.Context) (Inventory, error) {
 }
 
 func (l listing) identity() Identity {
-	return Identity{Pool: l.Pool, Cluster: l.Cluster, oldSystem: l.oldSystem, parentIsWhole: l.parentIsWhole}
+	return Identity{Pool: l.Pool, Cluster: l.Cluster, Incarnation: l.Incarnation, oldSystem: l.oldSystem, parentIsWhole: l.parentIsWhole}
 }
 
 // check refuses a root that is not this cluster's.
@@ -183,7 +191,22 @@ func (e *Engine) SetUpRoot(ctx context.Context) error {
 	if err != nil {
 		return explain(err, "making %s", e.parent)
 	}
-	e.whole = true
+	e.whole, e.madeFenced = true, true
 	klog.FromContext(ctx).Info("set up root", "dataset", e.root.String(), "pool", e.pool.String(), "cluster", e.cluster)
+	return nil
+}
+
+// RaiseIncarnation writes on the root which incarnation of a registry it has seen,
+// if that is higher than what it says: from then on an older registry is known as
+// such. It is called before the fence is lifted.
+func (e *Engine) RaiseIncarnation(ctx context.Context, seen uint64) error {
+	if e.incarnation.Load() >= seen {
+		return nil
+	}
+	err := e.zfs.SetProperties(ctx, e.root, zfs.Props{propIncarnation: strconv.FormatUint(seen, 10)})
+	if err != nil {
+		return explain(err, "writing the registry's incarnation on %s", e.root)
+	}
+	e.incarnation.Store(seen)
 	return nil
 }

@@ -51,7 +51,7 @@ func findFooting(ctx context.Context, st *store.Store, root engine.Identity, reb
 			return footing{}, err
 		case !empty && owner == f.id:
 			klog.FromContext(ctx).Info("nothing to recover: the registry is this cluster's and in use", "cluster", f.id)
-			return f, nil
+			return f, notOlder(f.registry.Value, root.Incarnation)
 		case !empty:
 			return footing{}, dot.Precondition("--recover fills an empty registry, and this one (cluster %s) is in use: start without --recover", f.id)
 		}
@@ -67,6 +67,22 @@ func findFooting(ctx context.Context, st *store.Store, root engine.Identity, reb
 			return footing{}, err
 		}
 		f.id = f.registry.Value.ID
+	case owner == f.id:
+		return f, notOlder(f.registry.Value, root.Incarnation)
 	}
 	return f, nil
+}
+
+// notOlder refuses a registry that is behind what a pool has seen.
+func notOlder(c store.Cluster, seen uint64) error {
+	if seen <= c.Incarnation {
+		return nil
+	}
+	return olderRegistry("the pool has seen incarnation %d, and the registry is at %d", seen, c.Incarnation)
+}
+
+// olderRegistry refuses a registry that comes from a backup: what it does not know
+// it would let be destroyed.
+func olderRegistry(format string, args ...any) error {
+	return dot.Precondition("the registry is older than the pool: "+format+". If etcd was restored from a backup, empty it and start with --recover", args...)
 }

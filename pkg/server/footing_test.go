@@ -29,6 +29,7 @@ func TestFooting(t *testing.T) {
 		holds   []func(*store.Txn)
 		owner   string
 		pool    dot.PoolID
+		seen    uint64 // incarnation
 		recover bool
 
 		id       string // "": a new one
@@ -44,6 +45,10 @@ func TestFooting(t *testing.T) {
 		{what: "a registry that was never used", holds: []func(*store.Txn){key(other)}, owner: ours, recover: true, id: ours, recovers: true},
 		// --recover stays in the Deployment: a restart is a start as usual.
 		{what: "our registry in use, recover", holds: []func(*store.Txn){key(ours), used}, owner: ours, recover: true, id: ours},
+		{what: "a pool that has seen as much", holds: []func(*store.Txn){key(ours), used}, owner: ours, seen: 3, id: ours},
+		{what: "a backup from before a recovery", holds: []func(*store.Txn){key(ours), used}, owner: ours, seen: 4, refused: "empty it and start with --recover"},
+		{what: "a backup from before a recovery, recover", holds: []func(*store.Txn){key(ours), used}, owner: ours, seen: 4, recover: true, refused: "empty it and start with --recover"},
+		{what: "it was emptied", owner: ours, seen: 4, recover: true, id: ours, recovers: true},
 		{what: "another registry in use, recover", holds: []func(*store.Txn){key(other), used}, owner: ours, recover: true, refused: "is in use"},
 		{what: "a registry in use, a new pool, recover", holds: []func(*store.Txn){key(ours), used}, recover: true, refused: "is in use"},
 		// An interrupted recovery, of a registry that had a key and of one that had none.
@@ -62,7 +67,7 @@ func TestFooting(t *testing.T) {
 			if err := clean.Commit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			root := engine.Identity{Pool: pool, Cluster: c.owner}
+			root := engine.Identity{Pool: pool, Cluster: c.owner, Incarnation: c.seen}
 			if !c.pool.IsZero() {
 				root.Pool = c.pool
 			}

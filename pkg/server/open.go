@@ -206,5 +206,8 @@ func (p *plane) takeStock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.checkInventory(ctx, inv)
+	if err := p.checkInventory(ctx, inv); err != nil {
+		return err
+	}
+	return p.engine.RaiseIncarnation(ctx, p.cluster.Incarnation)
 }

@@ -25,7 +25,7 @@ type recovered struct {
 
 // highestIncarnation is the newest that a pool has seen.
 func highestIncarnation(inv engine.Inventory) uint64 {
-	highest := uint64(0)
+	highest := inv.Incarnation
 	for _, b := range inv.Branches {
 		highest = max(highest, b.Branch.Epoch.Incarnation)
 	}
@@ -284,6 +284,10 @@ func recoverRegistry(ctx context.Context, s *store.Store, e *engine.Engine, f fo
 		}
 	}
 	if err := plan.write(ctx, s, e.PoolID(), mark); err != nil {
+		return none, err
+	}
+	// Before the registry: what a pool has never seen would be given out again.
+	if err := e.RaiseIncarnation(ctx, c.Incarnation); err != nil {
 		return none, err
 	}
 	last := s.Txn().Unchanged(store.ClusterKey(), f.registry.Revision).Unchanged(store.RecoveringKey(), mark)

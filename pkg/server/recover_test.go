@@ -47,6 +47,9 @@ func TestPlanRecovery(t *testing.T) {
 	if got := highestIncarnation(inv); got != 3 {
 		t.Fatalf("got incarnation %d, want 3", got)
 	}
+	if got := highestIncarnation(engine.Inventory{Incarnation: 5, Branches: inv.Branches}); got != 5 {
+		t.Fatalf("got incarnation %d, want the root's, 5", got)
+	}
 	got := planRecovery(inv, pool, 4, time.Now())
 
 	if len(got.dots) != 3 || len(got.branches) != 5 || len(got.volumes) != 1 || len(got.tombstones) != 2 || len(got.commits) != 1 {

@@ -196,7 +196,7 @@ func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error 
 	logger := klog.FromContext(ctx)
 	for _, f := range inv.Branches {
 		if f.Branch.Epoch.Incarnation > p.cluster.Incarnation {
-			return dot.Precondition("the registry is older than the pool: branch %s has seen incarnation %d, the registry is at %d. If etcd was restored from a backup, empty it and start with --recover", f.Branch.ID, f.Branch.Epoch.Incarnation, p.cluster.Incarnation)
+			return olderRegistry("branch %s has seen incarnation %d, the registry is at %d", f.Branch.ID, f.Branch.Epoch.Incarnation, p.cluster.Incarnation)
 		}
 		if known[f.Branch.ID] {
 			continue
