@@ -30,12 +30,34 @@ func (p *plane) createBranch(ctx context.Context, req *dotmeshv1.CreateBranchReq
 		return err
 	})
 	if err != nil {
+		if !final(err) && !b.ID.IsZero() { // the answer may have been lost
+			p.work.soon(p.branchJob(b.Dot, b.ID))
+		}
 		return nil, err
 	}
-	if _, b, err = p.finishBranch(ctx, b.Dot, b.ID); err != nil {
-		return nil, err
+	_, made, err := p.finishBranch(ctx, b.Dot, b.ID)
+	if err != nil {
+		return nil, p.undoBranch(ctx, b, err)
 	}
-	return &dotmeshv1.CreateBranchResponse{Branch: api.BranchToProto(b, p.node)}, nil
+	return &dotmeshv1.CreateBranchResponse{Branch: api.BranchToProto(made, p.node)}, nil
+}
+
+// undoBranch lets go of a new branch that cannot be made, so that its name is
+// free. Where that is not certain the branch is finished in the background.
+func (p *plane) undoBranch(ctx context.Context, b dot.Branch, cause error) error {
+	if final(cause) {
+		rec, there, err := found(p.store.FindBranch(ctx, b.ID))
+		if err == nil && there && rec.Value.State == dot.Creating && !rec.Value.Hidden {
+			_, err = p.hide(ctx, rec)
+			p.work.soon(p.dotJob(b.Dot))
+		}
+		if err == nil {
+			return cause
+		}
+		klog.FromContext(ctx).Error(err, "cannot undo a branch that cannot be created", "branch", b.ID)
+	}
+	p.work.soon(p.branchJob(b.Dot, b.ID))
+	return cause
 }
 
 // recordBranch writes the branch as being created. The dot is written with it,

@@ -51,10 +51,47 @@ func (p *plane) createVolume(ctx context.Context, req *dotmeshv1.CreateVolumeReq
 	if err != nil {
 		return nil, err
 	}
-	if c, err = p.finishCreate(ctx, c); err != nil {
-		return nil, err
+	made, err := p.finishCreate(ctx, c)
+	if err != nil {
+		return nil, p.undoCreate(ctx, c, err)
 	}
-	return &dotmeshv1.CreateVolumeResponse{Volume: p.volumeToProto(ctx, c)}, nil
+	return &dotmeshv1.CreateVolumeResponse{Volume: p.volumeToProto(ctx, made)}, nil
+}
+
+// undoCreate takes back what was recorded of a volume, if the caller takes cause
+// for the last word: external-provisioner then forgets the volume, and would never
+// delete it. It gives what to answer. The caller holds the volume's lock.
+func (p *plane) undoCreate(ctx context.Context, c claim, cause error) error {
+	if !final(cause) {
+		return cause
+	}
+	rec, there, err := found(p.store.GetVolume(ctx, c.volume.ID))
+	if err == nil && there && rec.Value.State == dot.Creating {
+		fate := keepDot // what was there before stays, whatever it is
+		if rec.Value.NewDot {
+			fate = dropDot
+		}
+		err = p.removeClaim(ctx, rec, fate)
+	}
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "cannot undo a volume that cannot be created", "volume", c.volume.ID)
+		return dot.Errorf(dot.CodeAborted, "%w; it is undone with the next try", cause)
+	}
+	return cause
+}
+
+// final tells whether a caller that gets this error takes it that nothing is
+// under way any more (external-provisioner: checkError).
+func final(err error) bool {
+	var classed *dot.Error
+	if !errors.As(err, &classed) {
+		return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	}
+	switch classed.Code {
+	case dot.CodeAborted, dot.CodeUnavailable, dot.CodeDeadline:
+		return false
+	}
+	return true
 }
 
 // meetVolume answers a request whose volume exists: the same request goes on
@@ -88,6 +125,10 @@ func (c claim) differsFrom(w wish) string {
 		return "another source"
 	case v.KubernetesNamespace != w.kubeNamespace || v.PVCName != w.pvcName:
 		return "another PersistentVolumeClaim"
+	case w.ofPVC():
+		// Its annotations may have changed since the first try chose: what was
+		// stored then holds.
+		return ""
 	case !w.name.IsZero() && c.dot.FullName != dot.FullName{Namespace: w.namespace, Name: w.name}:
 		return "another dot"
 	case !w.subdot.IsZero() && v.Subdot != w.subdot, c.branch.Name != w.branch:

@@ -78,18 +78,21 @@ func (p *plane) removeClaim(ctx context.Context, rec store.Record[dot.Volume], f
 		buried, err = p.removeClaimOnce(ctx, rec.Value.ID, c, fate)
 		return err
 	})
+	if buried {
+		// Also when the answer was lost: the retry finds no volume, and nobody else
+		// would ask.
+		p.work.soon(p.dotJob(c.dot.ID))
+	}
 	if err != nil {
 		return err
-	}
-	if buried {
-		p.work.soon(p.dotJob(c.dot.ID))
 	}
 	klog.FromContext(ctx).Info("deleted volume", "volume", rec.Value.ID, "dot", c.dot.FullName, "withDot", buried)
 	return nil
 }
 
 // removeClaimOnce reads everything again, because markCreated, publish and
-// expand write it too, and removes the claim if nothing changed meanwhile.
+// expand write it too, and removes the claim if nothing changed meanwhile. buried
+// with an error: the dot may be on its way out.
 func (p *plane) removeClaimOnce(ctx context.Context, id dot.VolumeID, c claim, fate fate) (buried bool, err error) {
 	v, there, err := found(p.store.GetVolume(ctx, id))
 	if err != nil || !there {
@@ -109,7 +112,7 @@ func (p *plane) removeClaimOnce(ctx context.Context, id dot.VolumeID, c claim, f
 	if goes && fate == dropDot {
 		return true, p.bury(ctx, v, d)
 	}
-	if v.Value.State != dot.Deleting {
+	if v.Value.State == dot.Ready {
 		v.Value.State = dot.Deleting
 		// The dot is written too, so that whoever joins it meanwhile must look
 		// again and meet the claim that goes.
@@ -248,12 +251,13 @@ func (p *plane) leaveDot(ctx context.Context, v store.Record[dot.Volume], d stor
 	})
 }
 
-// subdotGoes tells whether a subdot's directory goes with v, its last claim. The
-// claim of a PersistentVolume written by hand ends with each pod, so nothing goes
-// with it.
+// subdotGoes tells whether a subdot's directory may go with v, its last claim: the
+// engine removes it if it was made for a claim. The claim of a PersistentVolume
+// written by hand ends with each pod, so nothing goes with it. A volume that was
+// never ready was never mounted, so that no directory is its.
 func subdotGoes(d dot.Dot, v dot.Volume, others []dot.Volume) bool {
 	s := v.Subdot
-	if v.CSIName == "" || s.IsRoot() || !d.MadeByPVC || !d.Subdots[s].MadeByClaim {
+	if v.CSIName == "" || v.State == dot.Creating || s.IsRoot() || !d.MadeByPVC || !d.Subdots[s].MadeByClaim {
 		return false
 	}
 	for _, o := range others {

@@ -18,6 +18,7 @@ func TestSubdotGoesOnlyWithTheLastClaimThatMadeIt(t *testing.T) {
 	byDM.MadeByPVC = false
 	claim := dot.Volume{CSIName: "pvc-1", Subdot: db}
 	byHand := dot.Volume{Subdot: db}
+	unfinished := dot.Volume{CSIName: "pvc-1", Subdot: db, State: dot.Creating}
 	root := dot.Volume{CSIName: "pvc-2", Subdot: dot.RootSubdot}
 	cases := []struct {
 		what   string
@@ -32,6 +33,7 @@ func TestSubdotGoesOnlyWithTheLastClaimThatMadeIt(t *testing.T) {
 		{"the whole dot", byPVC(true), root, nil, false},
 		{"another claim on the whole dot", byPVC(true), claim, []dot.Volume{root}, false},
 		{"another claim on the subdot", byPVC(true), claim, []dot.Volume{claim}, false},
+		{"a claim that was never finished", byPVC(true), unfinished, nil, false},
 		{"a PersistentVolume written by hand, whose pod stopped", byPVC(true), byHand, nil, false},
 	}
 	for _, c := range cases {

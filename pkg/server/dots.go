@@ -103,15 +103,45 @@ func (p *plane) createDot(ctx context.Context, req *dotmeshv1.CreateDotRequest) 
 		return nil, dot.Errorf(dot.CodeExists, "dot %s exists already", name)
 	}
 	if err != nil {
+		p.work.soon(p.branchJob(d.ID, b.ID)) // the answer may have been lost
 		return nil, err
 	}
-	if d, b, err = p.finishBranch(ctx, d.ID, b.ID); err != nil {
-		return nil, err
+	made, b, err := p.finishBranch(ctx, d.ID, b.ID)
+	if err != nil {
+		return nil, p.undoDot(ctx, d.ID, b.ID, err)
 	}
+	d = made
 	klog.FromContext(ctx).Info("created dot", "dot", name, "id", d.ID)
 	out := api.DotToProto(d)
 	out.Branches = []*dotmeshv1.Branch{api.BranchToProto(b, p.node)}
 	return &dotmeshv1.CreateDotResponse{Dot: out}, nil
+}
+
+// undoDot lets go of a new dot that cannot be made. Where that is not certain the
+// dot is finished in the background.
+func (p *plane) undoDot(ctx context.Context, id dot.ID, branch dot.BranchID, cause error) error {
+	if final(cause) {
+		_, err := p.deleteDot(ctx, &dotmeshv1.DeleteDotRequest{Dot: id.String()})
+		if err == nil {
+			return cause
+		}
+		klog.FromContext(ctx).Error(err, "cannot undo a dot that cannot be created", "dot", id)
+	}
+	p.work.soon(p.branchJob(id, branch))
+	return cause
+}
+
+// branchJob finishes a branch whose caller has had no answer, or may have had
+// none. One that was never recorded, or cannot be made any more, ends it.
+func (p *plane) branchJob(id dot.ID, branch dot.BranchID) job {
+	return job{key: "branch " + branch.String(), run: func(ctx context.Context) error {
+		_, _, err := p.finishBranch(ctx, id, branch)
+		if err != nil && dot.CodeOf(err) == dot.CodeNotFound {
+			klog.FromContext(ctx).Info("a branch is not finished", "branch", branch, "because", err)
+			return nil
+		}
+		return err
+	}}
 }
 
 // finishBranch makes the dataset of a branch that dm asked for, with its dot if
@@ -150,13 +180,14 @@ func (p *plane) finishBranch(ctx context.Context, id dot.ID, branch dot.BranchID
 // deleteDot refuses a dot that volumes use.
 func (p *plane) deleteDot(ctx context.Context, req *dotmeshv1.DeleteDotRequest) (*dotmeshv1.DeleteDotResponse, error) {
 	var id dot.ID
+	gone := false // or may be
 	err := again(ctx, func() error {
 		d, err := p.findDot(ctx, req.Dot)
 		if err != nil {
 			return err
 		}
 		id = d.Value.ID
-		if d.Value.State == dot.Deleting {
+		if gone = d.Value.State == dot.Deleting; gone {
 			return nil
 		}
 		volumes, err := p.volumesOf(ctx, id)
@@ -172,6 +203,7 @@ func (p *plane) deleteDot(ctx context.Context, req *dotmeshv1.DeleteDotRequest) 
 			return err
 		}
 		d.Value.State = dot.Deleting
+		gone = true
 		return p.apply(ctx, func(t *store.Txn) {
 			t.Unchanged(store.DotKey(id), d.Revision).PutDot(d.Value)
 			if name != 0 {
@@ -179,10 +211,12 @@ func (p *plane) deleteDot(ctx context.Context, req *dotmeshv1.DeleteDotRequest) 
 			}
 		})
 	})
+	if gone {
+		p.work.soon(p.dotJob(id))
+	}
 	if err != nil {
 		return nil, err
 	}
-	p.work.soon(p.dotJob(id))
 	return &dotmeshv1.DeleteDotResponse{}, nil
 }
 

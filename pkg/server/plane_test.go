@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/embedded"
@@ -17,7 +18,10 @@ import (
 )
 
 // testStore is a real registry in this process.
-func testStore(t *testing.T) *store.Store {
+func testStore(t *testing.T) *store.Store { return hookedStore(t, nil) }
+
+// hookedStore is testStore, with a hook that each change of it passes.
+func hookedStore(t *testing.T, hook crash.Hook) *store.Store {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "etcd")
 	if err != nil {
@@ -29,7 +33,7 @@ func testStore(t *testing.T) *store.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(etcd.Close)
-	s, err := store.Open(t.Context(), store.Config{Endpoints: []string{etcd.Endpoint()}})
+	s, err := store.Open(t.Context(), store.Config{Endpoints: []string{etcd.Endpoint()}, Hook: hook})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +45,11 @@ func testStore(t *testing.T) *store.Store {
 // flows that change the registry alone.
 func testPlane(t *testing.T) *plane {
 	t.Helper()
-	s := testStore(t)
+	return planeOn(t, testStore(t))
+}
+
+func planeOn(t *testing.T, s *store.Store) *plane {
+	t.Helper()
 	c, err := s.EnsureCluster(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,10 @@ type wish struct {
 
 func (w wish) hasSource() bool { return w.snapshot != nil || !w.sourceVolume.IsZero() }
 
+// ofPVC tells whether the CSI name is that of one PersistentVolumeClaim, so that
+// every request of the name is a try for the same claim.
+func (w wish) ofPVC() bool { return w.pvcUID != "" && strings.HasSuffix(w.csiName, w.pvcUID) }
+
 func (w wish) requester() dot.Requester {
 	return dot.Requester{KubernetesNamespace: w.kubeNamespace, CrossNamespace: w.crossNamespace}
 }

@@ -110,7 +110,7 @@ func (p *plane) deleteSnapshot(ctx context.Context, req *dotmeshv1.DeleteSnapsho
 		}
 		return p.markDeleting(ctx, c)
 	})
-	if err == nil && !c.Value.ID.IsZero() {
+	if !c.Value.ID.IsZero() { // also when the answer was lost
 		p.work.soon(p.commitJob(c.Value.Dot, c.Value.ID))
 	}
 	return done, err

@@ -1,0 +1,229 @@
+package server
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+)
+
+// failingPool gives the plane a pool on which every command fails as it says.
+func failingPool(t *testing.T, p *plane, says string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "zfs")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \""+says+"\" >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	client, err := zfs.New(zfs.Config{ZFS: program, Zpool: program})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := zfs.ParseDataset("pool")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.engine, err = engine.Open(engine.Config{ZFS: client, Root: root, Identity: engine.Identity{Pool: p.pool}, ClusterID: p.cluster.ID, RunDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const outOfSpace = "cannot create 'pool/dotmesh/x': out of space"
+
+func claimRequest(name string) *v1.CreateVolumeRequest {
+	uid := "0b0e6e2a-5f0a-4d52-9d6b-6f2f4b2a9a11"
+	return &v1.CreateVolumeRequest{CsiName: "pvc-" + uid, PvcUid: uid, PvcName: "claim", KubernetesNamespace: "ns", DotName: name, RequiredBytes: 1 << 30}
+}
+
+// records counts the dots that have a name or are on their way out, and volumes.
+func records(t *testing.T, p *plane) (named, going, volumes int) {
+	t.Helper()
+	dots, err := p.store.ListDots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dots {
+		if d.Value.State == dot.Deleting {
+			going++
+			continue
+		}
+		named++
+	}
+	all, err := p.store.ListAllVolumes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return named, going, len(all)
+}
+
+func TestAVolumeThatCannotBeCreatedLeavesNothing(t *testing.T) {
+	p := testPlane(t)
+	failingPool(t, p, outOfSpace)
+	for try := range 2 {
+		_, err := p.createVolume(t.Context(), claimRequest("db"))
+		if dot.CodeOf(err) != dot.CodeExhausted || err == nil {
+			t.Fatalf("got %v, want CodeExhausted", err)
+		}
+		named, going, volumes := records(t, p)
+		if named != 0 || going != try+1 || volumes != 0 {
+			t.Errorf("try %d left %d dots, %d of them on their way out, and %d volumes", try, named+going, going, volumes)
+		}
+		full, _ := parseDotName("db")
+		if _, there, err := p.lookup(t.Context(), full); there || err != nil {
+			t.Errorf("the name is taken: %v", err)
+		}
+	}
+}
+
+func TestAVolumeThatMayStillBeCreatedIsKept(t *testing.T) {
+	p := testPlane(t)
+	failingPool(t, p, "cannot create 'pool/dotmesh/x': pool or dataset is busy")
+	_, err := p.createVolume(t.Context(), claimRequest("db"))
+	if err == nil || final(err) {
+		t.Fatalf("got %v, want that it is tried again", err)
+	}
+	if named, going, volumes := records(t, p); named != 1 || going != 0 || volumes != 1 {
+		t.Errorf("got %d, %d, %d", named, going, volumes)
+	}
+}
+
+// TestAJoinThatFailsLeavesTheDot: it takes away only what it recorded itself.
+func TestAJoinThatFailsLeavesTheDot(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "db", p.pool)
+	c.dot.Owner = "ns"
+	// It had volumes before, and is left with none.
+	if err := p.store.Txn().PutDot(c.dot).DeleteVolume(c.volume.ID).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.createVolume(t.Context(), claimRequest("db")) // the branch is not on this pool
+	if dot.CodeOf(err) != dot.CodeNotFound || err == nil {
+		t.Fatalf("got %v, want CodeNotFound", err)
+	}
+	if named, going, volumes := records(t, p); named != 1 || going != 0 || volumes != 0 {
+		t.Errorf("got %d dots, %d on their way out, %d volumes", named, going, volumes)
+	}
+}
+
+func TestWhatWasChosenForAClaimHolds(t *testing.T) {
+	p := testPlane(t)
+	failingPool(t, p, "cannot create 'pool/dotmesh/x': pool or dataset is busy")
+	if _, err := p.createVolume(t.Context(), claimRequest("db")); err == nil {
+		t.Fatal("it was created")
+	}
+	edited := claimRequest("other")
+	edited.Subdot, edited.Branch = "sub", "side"
+	for what, code := range map[string]dot.Code{"annotations": dot.CodeAborted, "size": dot.CodeExists} {
+		if what == "size" {
+			edited.RequiredBytes *= 2
+		}
+		if _, err := p.createVolume(t.Context(), edited); err == nil || dot.CodeOf(err) != code {
+			t.Errorf("other %s: got %v, want code %d", what, err, code)
+		}
+		edited.RequiredBytes = claimRequest("").RequiredBytes
+	}
+	// Who is no claim of Kubernetes says itself what it wants.
+	edited.PvcUid = ""
+	if _, err := p.createVolume(t.Context(), edited); err == nil || dot.CodeOf(err) != dot.CodeExists {
+		t.Errorf("without a claim: got %v, want CodeExists", err)
+	}
+}
+
+func TestADotOrBranchThatCannotBeCreatedLeavesNothing(t *testing.T) {
+	p := testPlane(t)
+	failingPool(t, p, outOfSpace)
+	if _, err := p.createDot(t.Context(), &v1.CreateDotRequest{Dot: "db"}); err == nil || dot.CodeOf(err) != dot.CodeExhausted {
+		t.Errorf("got %v, want CodeExhausted", err)
+	}
+	if named, going, _ := records(t, p); named != 0 || going != 1 {
+		t.Errorf("got %d dots, %d on their way out", named+going, going)
+	}
+	c := add(t, p, "x", p.pool)
+	at := dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID, Sequence: 1}
+	if err := p.store.Txn().PutCommit(at).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.createBranch(t.Context(), &v1.CreateBranchRequest{Dot: "x", Name: "side"}); err == nil || dot.CodeOf(err) != dot.CodeNotFound {
+		t.Errorf("got %v, want CodeNotFound: the commit is not on this pool", err)
+	}
+	branches, err := p.store.ListBranches(t.Context(), c.dot.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range branches {
+		if b.Value.Name != dot.MasterBranch && !b.Value.Hidden {
+			t.Errorf("branch %q was left", b.Value.Name)
+		}
+	}
+}
+
+// unanswered makes the next change of a registry one whose caller has no answer.
+type unanswered struct{ cancel context.CancelFunc }
+
+func (u *unanswered) pass(_ context.Context, at crash.Point) {
+	if at == store.PointTxnBefore && u.cancel != nil {
+		u.cancel()
+		u.cancel = nil
+	}
+}
+
+// TestAnAnswerThatIsLostLeavesNoJobBehind: what a call would have had done in the
+// background is done, because the change may have been made.
+func TestAnAnswerThatIsLostLeavesNoJobBehind(t *testing.T) {
+	u := &unanswered{}
+	p := planeOn(t, hookedStore(t, u.pass))
+	c, other := add(t, p, "x", p.pool), add(t, p, "other", p.pool)
+	at := dot.Commit{ID: dot.NewCommitID(), Dot: other.dot.ID, Branch: other.branch.ID, Sequence: 1}
+	if err := p.store.Txn().PutCommit(at).DeleteVolume(other.volume.ID).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	handle := other.dot.ID.String() + "/" + at.ID.String()
+	for _, f := range []struct {
+		what string
+		call func(context.Context) error
+		job  string // the key of the one that it asks for; "": one of its own
+	}{
+		{"DeleteVolume", func(ctx context.Context) error {
+			_, err := p.deleteVolume(ctx, &v1.DeleteVolumeRequest{Volume: c.volume.ID.String()})
+			return err
+		}, p.dotJob(c.dot.ID).key},
+		{"DeleteDot", func(ctx context.Context) error {
+			_, err := p.deleteDot(ctx, &v1.DeleteDotRequest{Dot: "other"})
+			return err
+		}, p.dotJob(other.dot.ID).key},
+		{"DeleteSnapshot", func(ctx context.Context) error {
+			_, err := p.deleteSnapshot(ctx, &v1.DeleteSnapshotRequest{Handle: handle})
+			return err
+		}, p.commitJob(other.dot.ID, at.ID).key},
+		{"CreateDot", func(ctx context.Context) error {
+			_, err := p.createDot(ctx, &v1.CreateDotRequest{Dot: "new"})
+			return err
+		}, ""},
+		{"CreateBranch", func(ctx context.Context) error {
+			_, err := p.createBranch(ctx, &v1.CreateBranchRequest{Dot: "other", Name: "side"})
+			return err
+		}, ""},
+	} {
+		p.work = newWorker()
+		ctx, cancel := context.WithCancel(t.Context())
+		u.cancel = cancel
+		err := f.call(ctx)
+		cancel()
+		if err == nil || final(err) {
+			t.Errorf("%s: got %v, want that nobody knows", f.what, err)
+		}
+		if p.work.length() != 1 {
+			t.Errorf("%s asked for %d jobs, want 1", f.what, p.work.length())
+		}
+		if _, asked := p.work.jobs[f.job]; f.job != "" && !asked {
+			t.Errorf("%s did not ask for %q", f.what, f.job)
+		}
+	}
+}
