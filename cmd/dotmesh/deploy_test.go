@@ -70,6 +70,18 @@ func TestManifestsUseFlagsThatExist(t *testing.T) {
 	}
 }
 
+// What everybody can reach, anybody can use up; kubelet's probes have a port of
+// their own.
+func TestProbesAskTheHealthPort(t *testing.T) {
+	for _, c := range containers(t) {
+		for name, p := range map[string]*corev1.Probe{"startup": c.StartupProbe, "liveness": c.LivenessProbe, "readiness": c.ReadinessProbe} {
+			if p != nil && (p.HTTPGet == nil || p.HTTPGet.Port.StrVal != "health") {
+				t.Errorf("dotmesh %s: the %s probe does not ask the port health: %v", c.Command[1], name, p)
+			}
+		}
+	}
+}
+
 func TestEveryFlagIsDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {

@@ -49,6 +49,7 @@ func addServerFlags(f *pflag.FlagSet, cfg *server.Config, size *byteSize) {
 	f.StringVar(&cfg.Etcd.Embedded, "embedded-etcd", "", "run an etcd inside the server, with its data in this directory (a single machine)")
 
 	f.StringVar(&cfg.Listen, "listen", ":32607", "address of the API")
+	f.StringVar(&cfg.HealthListen, "health-listen", "", "address of /healthz and /readyz over plain HTTP, for kubelet's probes (default: none)")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM file of the API's certificate and its chain")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM file of its key")
 	f.StringVar(&cfg.ClientCA, "client-ca", "", "PEM file of the CA of other servers' client certificates")

@@ -179,6 +179,9 @@ func (a *authenticator) require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, secret, _ := r.BasicAuth()
 		who, err := a.authenticate(r.Context(), user, secret)
+		if err != nil {
+			hangUp(w)
+		}
 		if err == nil && !mayCall(who.role, r.URL.Path) {
 			err = dot.Errorf(dot.CodePermission, "user %q may not call %s", who.name, r.URL.Path)
 		}

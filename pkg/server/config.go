@@ -16,6 +16,9 @@ type Config struct {
 	Etcd     EtcdConfig
 	// Listen is the API's TCP address, host:port.
 	Listen string
+	// HealthListen is the TCP address of /healthz and /readyz without TLS, for
+	// probes that must not depend on who uses the API; "" for none.
+	HealthListen string
 	// TLSCert and TLSKey are PEM files; they are read again when they change.
 	// With embedded etcd they may be empty: the server then makes its own CA.
 	TLSCert, TLSKey string
@@ -88,6 +91,9 @@ func (c Config) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return dot.Invalid("--listen %q is not host:port", c.Listen)
+	}
+	if _, _, err := net.SplitHostPort(c.HealthListen); err != nil && c.HealthListen != "" {
+		return dot.Invalid("--health-listen %q is not host:port", c.HealthListen)
 	}
 	if !filepath.IsAbs(c.RunDir) {
 		return dot.Invalid("--run-dir %q is not an absolute path", c.RunDir)

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/klog/v2"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
@@ -95,8 +93,9 @@ func (p *plane) ready(ctx context.Context) error {
 }
 
 // addHealth serves /healthz, which says that the process answers and depends on
-// nothing else, /readyz, and to who may call the API /metrics.
-func addHealth(mux *http.ServeMux, get planeSource, gather prometheus.Gatherer, protect func(http.Handler) http.Handler) {
+// nothing else, and /readyz. Anybody may ask, so that an answer is the end of its
+// connection.
+func addHealth(mux *http.ServeMux, get planeSource) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		p, err := get()
@@ -109,11 +108,15 @@ func addHealth(mux *http.ServeMux, get planeSource, gather prometheus.Gatherer, 
 		}
 		writeText(w, http.StatusOK, "ok")
 	})
-	mux.Handle("GET /metrics", protect(promhttp.HandlerFor(gather, promhttp.HandlerOpts{})))
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {
+	hangUp(w)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text + "\n")) // the client may be gone
 }
+
+// hangUp has the connection closed after this answer, so that a stranger keeps
+// none open. net/http does it for HTTP/2 too, with a GOAWAY.
+func hangUp(w http.ResponseWriter) { w.Header().Set("Connection", "close") }

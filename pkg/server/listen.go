@@ -7,7 +7,9 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -21,6 +23,14 @@ const (
 	maxBody        = 4 << 20
 	maxConnections = 1024
 	stopTimeout    = 15 * time.Second
+
+	// apiPerPeer is what one address may hold of the API's connections: enough
+	// for many people behind one gateway, far too few to keep others out.
+	apiPerPeer = 128
+	// healthPerPeer is that of the health's listener, which has no bound for all,
+	// so that nobody can use it up before kubelet asks.
+	healthPerPeer = 8
+	healthTimeout = 10 * time.Second
 )
 
 // endpoint is one listener with what it serves.
@@ -81,9 +91,87 @@ func (e *endpoint) serve(ctx context.Context) error {
 
 // listenTLS opens the API's port, for a limited number of connections.
 func listenTLS(ctx context.Context, address string, cfg *tls.Config) (net.Listener, error) {
+	l, err := listenTCP(ctx, address, apiPerPeer)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(netutil.LimitListener(l, maxConnections), cfg), nil
+}
+
+// newHealthEndpoint opens the port of kubelet's probes. It is not the API's:
+// whoever uses up the API's connections must not have the server killed.
+func newHealthEndpoint(ctx context.Context, address string, h http.Handler) (*endpoint, error) {
+	l, err := listenTCP(ctx, address, healthPerPeer)
+	if err != nil {
+		return nil, err
+	}
+	e := newEndpoint(ctx, "health", l, h)
+	e.http.ReadHeaderTimeout, e.http.ReadTimeout, e.http.WriteTimeout = healthTimeout, healthTimeout, healthTimeout
+	e.http.SetKeepAlivesEnabled(false)
+	return e, nil
+}
+
+func listenTCP(ctx context.Context, address string, perPeer int) (net.Listener, error) {
 	l, err := (&net.ListenConfig{KeepAlive: 15 * time.Second}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, dot.Errorf(dot.CodeInternal, "listen on %s: %w", address, err)
 	}
-	return tls.NewListener(netutil.LimitListener(l, maxConnections), cfg), nil
+	return &peerListener{Listener: l, most: perPeer, held: map[netip.Addr]int{}}, nil
+}
+
+// peerListener closes connections beyond a number that one address may hold.
+type peerListener struct {
+	net.Listener
+	most int
+
+	mu   sync.Mutex
+	held map[netip.Addr]int
+}
+
+// Accept waits for a connection from an address that may have one more.
+func (l *peerListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		var peer netip.Addr
+		if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+			peer = tcp.AddrPort().Addr().Unmap()
+		}
+		if l.take(peer) {
+			return &peerConn{Conn: c, release: sync.OnceFunc(func() { l.release(peer) })}, nil
+		}
+		_ = c.Close() // there is nobody to tell
+	}
+}
+
+func (l *peerListener) take(peer netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[peer] >= l.most {
+		return false
+	}
+	l.held[peer]++
+	return true
+}
+
+func (l *peerListener) release(peer netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[peer]--; l.held[peer] == 0 {
+		delete(l.held, peer)
+	}
+}
+
+// peerConn counts until it is closed.
+type peerConn struct {
+	net.Conn
+	release func()
+}
+
+// Close closes the connection; its address may then have another.
+func (c *peerConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
@@ -85,6 +87,10 @@ func (s *Server) Run(ctx context.Context) error {
 		klog.FromContext(ctx).Info("there is no API key for the admin yet, so that nobody can call", "file", auth.adminKey.path)
 	}
 	outer := newEndpoint(ctx, "api", listener, s.api(auth))
+	probes, err := s.probes(ctx)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	klog.FromContext(ctx).Info("listening", "address", listener.Addr().String(), "version", s.cfg.Version)
 
 	// The lease and the work under it outlive the calls that are still answered.
@@ -93,6 +99,9 @@ func (s *Server) Run(ctx context.Context) error {
 	var within sync.WaitGroup
 	g, serving := errgroup.WithContext(ctx)
 	g.Go(func() error { return outer.serve(serving) })
+	if probes != nil {
+		g.Go(func() error { return probes.serve(serving) })
+	}
 	g.Go(func() error { return s.bringUp(serving, inside, &within) })
 	if s.etcd != nil {
 		g.Go(func() error { return s.watchEtcd(serving) })
@@ -265,8 +274,19 @@ func (s *Server) api(auth *authenticator) http.Handler {
 	calls.Handle(dotmeshv1connect.NewVolumeServiceHandler(volumeHandler{s.ready}, opts))
 	calls.Handle(dotmeshv1connect.NewServerServiceHandler(statusHandler{s}, opts))
 	mux.Handle("/", auth.require(calls))
-	addHealth(mux, s.ready, s.registry, auth.require)
+	addHealth(mux, s.ready)
+	mux.Handle("GET /metrics", auth.require(promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})))
 	return mux
+}
+
+// probes is what kubelet asks, nil where nothing is to listen for it.
+func (s *Server) probes(ctx context.Context) (*endpoint, error) {
+	if s.cfg.HealthListen == "" {
+		return nil, nil
+	}
+	mux := http.NewServeMux()
+	addHealth(mux, s.ready)
+	return newHealthEndpoint(ctx, s.cfg.HealthListen, mux)
 }
 
 // nodeAPI is what the unix socket serves.
