@@ -202,6 +202,27 @@ func TestRemoveTakesOnlyEmptyDirectories(t *testing.T) {
 	}
 }
 
+// What is not final is what isFinalError of kubelet's csi_client.go lists.
+func TestWhatKubeletTakesAsFinal(t *testing.T) {
+	for err, want := range map[error]bool{
+		nil:                                false,
+		context.Canceled:                   false,
+		context.DeadlineExceeded:           false,
+		dot.Unavailable("x"):               false,
+		dot.Errorf(dot.CodeAborted, "x"):   false,
+		dot.Errorf(dot.CodeExhausted, "x"): false,
+		dot.Errorf(dot.CodeDeadline, "x"):  false,
+		dot.Precondition("x"):              true,
+		dot.Invalid("x"):                   true,
+		dot.NotFound("x"):                  true,
+		errors.New("x"):                    true,
+	} {
+		if got := isFinal(err); got != want {
+			t.Errorf("%v: got %v, want %v", err, got, want)
+		}
+	}
+}
+
 func TestWriters(t *testing.T) {
 	w := writers{dir: filepath.Join(t.TempDir(), "csi")}
 	if err := w.claim("v", "/proc"); err != nil { // mounted, whatever it is

@@ -16,40 +16,44 @@ import (
 // NodePublishVolume binds the volume's subdot to the target path. It refuses
 // when what is staged is not what the registry says now.
 func (s *service) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
-	mode, err := driver.ParseCapability(r.GetVolumeCapability())
-	if err != nil {
-		return nil, err
-	}
 	if err := checkPath("target path", r.GetTargetPath()); err != nil {
 		return nil, err
 	}
+	if err := s.publishVolume(ctx, r); err != nil {
+		return nil, unpublished(r.GetTargetPath(), err)
+	}
+	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+func (s *service) publishVolume(ctx context.Context, r *csi.NodePublishVolumeRequest) error {
+	mode, err := driver.ParseCapability(r.GetVolumeCapability())
+	if err != nil {
+		return err
+	}
 	if err := checkPath("staging path", r.GetStagingTargetPath()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkVolume(r.GetVolumeId()); err != nil {
-		return nil, err
+		return err
 	}
 	if mode.OnePod {
 		err := s.passing(ctx, claimWriter, func() error { return s.writers.claim(r.GetVolumeId(), r.GetTargetPath()) })
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext(), mode.ReadOnly)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	subdot, err := openStaged(headIn(r.GetStagingTargetPath()), p)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer subdot.Close()
 	// A bind of a read-only mount is read-only whatever was asked for.
 	ro := r.GetReadonly() || mode.ReadOnly || p.readOnly
-	if err := s.publish(ctx, subdot, r.GetTargetPath(), ro); err != nil {
-		return nil, err
-	}
-	return &csi.NodePublishVolumeResponse{}, nil
+	return s.publish(ctx, subdot, r.GetTargetPath(), ro)
 }
 
 // openStaged opens the volume's subdot in what is staged.

@@ -24,27 +24,34 @@ func (s *service) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeReq
 	if err := checkPath("staging path", r.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
+	if err := s.stageVolume(ctx, r); err != nil {
+		return nil, s.unstaged(ctx, headIn(r.GetStagingTargetPath()), err)
+	}
+	return &csi.NodeStageVolumeResponse{}, nil
+}
+
+func (s *service) stageVolume(ctx context.Context, r *csi.NodeStageVolumeRequest) error {
 	mode, err := driver.ParseCapability(r.GetVolumeCapability())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkVolume(r.GetVolumeId()); err != nil {
-		return nil, err
+		return err
 	}
 	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext(), mode.ReadOnly)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = s.passing(ctx, makeStaging, func() error {
 		return makeDirectories(r.GetStagingTargetPath(), headIn(r.GetStagingTargetPath()))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the staging directory: %w", err)
+		return fmt.Errorf("make the staging directory: %w", err)
 	}
 	if err := s.stage(ctx, p, headIn(r.GetStagingTargetPath()), mode.Flags); err != nil {
-		return nil, fmt.Errorf("mount dataset %s: %w", p.dataset, err)
+		return fmt.Errorf("mount dataset %s: %w", p.dataset, err)
 	}
-	return &csi.NodeStageVolumeResponse{}, nil
+	return nil
 }
 
 // headIn is where the dataset is mounted: in a directory of the staging path and

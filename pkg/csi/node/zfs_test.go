@@ -69,6 +69,7 @@ func TestNode(t *testing.T) {
 		"life":      volumeLife,
 		"hostile":   hostileSubdots,
 		"stale":     staleStaging,
+		"final":     finalErrors,
 		"unpublish": unpublishRemovesMountsOnly,
 		"one-pod":   onePod,
 		"shared":    sharedDataset,
@@ -436,6 +437,46 @@ func staleStaging(t *testing.T, s *site) {
 	s.server.err = dot.Precondition("not published to node n1")
 	if err := s.publishVolume(t, "u", false, writer); dot.CodeOf(err) != dot.CodePrecondition {
 		t.Errorf("the server refuses: got %v", err)
+	}
+}
+
+// finalErrors meets a refusal after an earlier try has mounted without kubelet
+// knowing: see final.go.
+func finalErrors(t *testing.T, s *site) {
+	must(t, s.stageVolume(t))
+	must(t, s.publishVolume(t, "t", false, writer))
+	s.server.err = dot.Precondition("not published to node n1")
+	if err := s.publishVolume(t, "t", false, writer); dot.CodeOf(err) != dot.CodeUnavailable || !strings.Contains(err.Error(), "not published") {
+		t.Errorf("publish where something is mounted: got %v, want an error that is not final", err)
+	}
+	if at, err := mountedAt(s.target("t")); err != nil || at == nil {
+		t.Errorf("the target of a pod that may run was unmounted: %v", err)
+	}
+	s.server.err = dot.Unavailable("away")
+	if err := s.stageVolume(t); dot.CodeOf(err) != dot.CodeUnavailable {
+		t.Errorf("stage with the server away: got %v", err)
+	}
+	if at, err := mountedAt(headIn(s.staging)); err != nil || at == nil {
+		t.Errorf("after an error that is not final: got %+v, %v, want the head mounted", at, err)
+	}
+	s.server.err = dot.Precondition("not published to node n1")
+	busy, err := os.Open(headIn(s.staging))
+	must(t, err)
+	if err := s.stageVolume(t); dot.CodeOf(err) != dot.CodeUnavailable || !strings.Contains(err.Error(), "not published") {
+		t.Errorf("stage that cannot be undone: got %v, want an error that is not final", err)
+	}
+	must(t, busy.Close())
+	for range 2 {
+		if err := s.stageVolume(t); dot.CodeOf(err) != dot.CodePrecondition {
+			t.Errorf("stage: got %v, want the server's refusal", err)
+		}
+	}
+	if left, err := os.ReadDir(s.staging); err != nil || len(left) > 0 {
+		t.Errorf("in the staging path: got %v, %v, want nothing", left, err)
+	}
+	must(t, s.unpublishVolume(t, "t"))
+	if err := s.publishVolume(t, "t", false, writer); dot.CodeOf(err) != dot.CodePrecondition {
+		t.Errorf("publish where nothing is mounted: got %v, want the server's refusal", err)
 	}
 }
 
