@@ -33,15 +33,32 @@ func (f deadlineFile) write(at time.Duration) error {
 		return dot.Errorf(dot.CodeInternal, "open the lock of the deadline: %w", err)
 	}
 	defer func() { _ = lock.Close() }()
-	// Who holds it runs one zfs command, with a deadline of its own.
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return dot.Errorf(dot.CodeInternal, "lock the deadline: %w", err)
+	if err := lockDeadline(lock); err != nil {
+		return err
 	}
 	path := filepath.Join(f.dir, dot.FenceDeadlineFile)
 	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
 		return dot.Errorf(dot.CodeInternal, "write the deadline: %w", err)
 	}
 	return os.Rename(path+".new", path)
+}
+
+// lockDeadline waits for who holds the lock, who runs one zfs command with a
+// deadline of its own, but not for one that is frozen: the lease has to be looked
+// after meanwhile.
+func lockDeadline(lock *os.File) error {
+	const wait, look = 5 * time.Second, 20 * time.Millisecond
+	for end := time.Now().Add(wait); ; time.Sleep(look) {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			return dot.Errorf(dot.CodeInternal, "lock the deadline: %w", err)
+		case time.Now().After(end):
+			return dot.Unavailable("the node service has held the lock of the fence's deadline for more than %s: is it stopped in the middle of something?", wait)
+		}
+	}
 }
 
 // read gives the deadline that an earlier run of this boot left, 0 for none.

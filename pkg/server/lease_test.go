@@ -3,8 +3,12 @@ package server
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
@@ -221,6 +225,18 @@ func TestDeadlineFile(t *testing.T) {
 		if at, err := f.read(); at != want || err != nil {
 			t.Errorf("got %s, %v, want %s", at, err, want)
 		}
+	}
+	// A node service that is stopped with the lock stops no server.
+	held, err := os.OpenFile(filepath.Join(f.dir, dot.FenceLockFile), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.write(3 * time.Hour); dot.CodeOf(err) != dot.CodeUnavailable {
+		t.Errorf("with the lock held for ever: got %v", err)
 	}
 	f.bootID = "another"
 	if at, err := f.read(); at != 0 || err != nil {
