@@ -19,6 +19,22 @@ func (e *Engine) Fence(ctx context.Context, on bool) error {
 	return nil
 }
 
+// FenceImport sets the fence once for each import of the pool, whoever imported it,
+// before anything asks which heads are still ours. That it did so is remembered only
+// afterwards, so that a crash in between has it done again. always sets it in any
+// case: for when nothing promises that it may be off.
+func (e *Engine) FenceImport(ctx context.Context, always bool) error {
+	if e.mounted.fenced && !always {
+		return nil
+	}
+	if !e.madeFenced {
+		if err := e.Fence(ctx, true); err != nil {
+			return err
+		}
+	}
+	return e.mounted.rememberFence()
+}
+
 // InheritFence makes a head inherit the fence (another pool could take it over),
 // or not (there is no other copy).
 func (e *Engine) InheritFence(ctx context.Context, branch dot.BranchID, inherit bool) error {

@@ -120,8 +120,10 @@ func within(ctx context.Context, unlock func(), work func() error) error {
 type mountedSince struct {
 	dir  string // of all imports
 	here string // of this one
-	mu   sync.Mutex
-	seen map[dot.BranchID]bool
+	// fenced: the fence was set since the import. It may have been lifted since.
+	fenced bool
+	mu     sync.Mutex
+	seen   map[dot.BranchID]bool
 }
 
 // load reads what is remembered of this import and forgets earlier ones.
@@ -151,9 +153,22 @@ func (m *mountedSince) load(guid zfs.GUID) error {
 		if id, err := dot.ParseBranchID(name.Name()); err == nil {
 			m.seen[id] = true
 		}
+		m.fenced = m.fenced || name.Name() == fencedFile
 	}
 	return nil
 }
+
+// rememberFence remembers, for this import, that the fence was set.
+func (m *mountedSince) rememberFence() error {
+	if err := os.WriteFile(filepath.Join(m.here, fencedFile), nil, 0o600); err != nil {
+		return dot.Errorf(dot.CodeInternal, "remembering the fence: %w", err)
+	}
+	m.fenced = true
+	return nil
+}
+
+// fencedFile is no branch's id.
+const fencedFile = "fenced"
 
 func (m *mountedSince) has(id dot.BranchID) bool {
 	m.mu.Lock()

@@ -84,16 +84,7 @@ func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Cl
 	if err != nil {
 		return fail(err)
 	}
-	if opened.Imported {
-		// Until the registry was asked which heads are ours. On a fresh pool
-		// there is nothing to fence, and SetUpRoot makes it fenced.
-		if err := e.SetUpRoot(ctx); err != nil {
-			return fail(err)
-		}
-		if err := e.Fence(ctx, true); err != nil {
-			return fail(err)
-		}
-	} else if err := e.SetUpRoot(ctx); err != nil {
+	if err := s.setUpFenced(ctx, e); err != nil {
 		return fail(err)
 	}
 	if !f.recover {
@@ -105,6 +96,29 @@ func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Cl
 	}
 	s.recovered = true
 	return e, cluster, nil
+}
+
+// setUpFenced makes the root whole, and the fence on until the registry was asked
+// which heads are ours: after an import, and where no deadline of this boot tells
+// that an earlier server may have lifted it.
+func (s *Server) setUpFenced(ctx context.Context, e *engine.Engine) error {
+	if err := e.SetUpRoot(ctx); err != nil {
+		return err
+	}
+	file, err := s.deadlineFile(e)
+	if err != nil {
+		return err
+	}
+	promised, err := file.read()
+	if err != nil {
+		return err
+	}
+	return e.FenceImport(ctx, promised == 0)
+}
+
+func (s *Server) deadlineFile(e *engine.Engine) (deadlineFile, error) {
+	boot, err := readBootID()
+	return deadlineFile{dir: s.poolDir(e.PoolID()), dataset: e.Parent().String(), bootID: boot}, err
 }
 
 // openPlane opens registry and pool. The pool is not listed before the plane's
@@ -148,16 +162,15 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 }
 
 func (s *Server) newKeeper(p *plane) (*leaseKeeper, error) {
-	boot, err := readBootID()
+	file, err := s.deadlineFile(p.engine)
 	if err != nil {
 		return nil, err
 	}
-	file := deadlineFile{dir: s.poolDir(p.pool), dataset: p.engine.Parent().String(), bootID: boot}
 	earlier, err := file.read()
 	if err != nil {
 		return nil, err
 	}
-	me := store.Instance{Name: p.node + "/" + p.pool.String(), BootID: boot}
+	me := store.Instance{Name: p.node + "/" + p.pool.String(), BootID: file.bootID}
 	return &leaseKeeper{
 		acquire: func(ctx context.Context) (heldLease, error) {
 			l, err := p.store.AcquirePoolLease(ctx, p.pool, me, leaseTTL)

@@ -51,9 +51,9 @@ type Opened struct {
 	Name   zfs.PoolName
 	Root   zfs.Dataset
 	Device string // /dev/loopN; "" for a root in a pool that is not ours
-	// Imported: this call imported the pool, so the fence must be on until the
-	// registry was asked. False when it was imported already (the server was
-	// restarted) or made by this call.
+	// Imported: this call imported the pool. False when it was imported already
+	// (the server was restarted, or tries once more) or made by this call, so that
+	// it tells nothing of the fence: engine.FenceImport does.
 	Imported, Created, Grown bool
 	// Problem is a sentence for the admin about what did not keep the pool from
 	// being used: it could not grow. "" otherwise.
