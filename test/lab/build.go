@@ -152,7 +152,7 @@ func (e Env) buildComponent(ctx context.Context, dir string, c component) error 
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
 		var errOut bytes.Buffer
 		cmd.Stderr = &errOut
-		if err := cmd.Run(); err != nil {
+		if err := runWithUs(cmd); err != nil {
 			return fmt.Errorf("%s: %w\n%s", pkg, err, errOut.String())
 		}
 		if err := os.Rename(tmp, filepath.Join(e.binDir(), name)); err != nil {

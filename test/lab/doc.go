@@ -13,6 +13,10 @@
 // in. A [Cluster] adds the control plane, which runs on the host inside the
 // cluster's own network namespace, and containerd and kubelet on each machine.
 //
+// Our own image is made in two ways: packed in seconds for the clusters
+// ([Env.DotmeshArchive]) and, as people do, from the Dockerfile
+// ([Env.DockerfileArchive]); a test holds the two together.
+//
 // Everything that belongs to one VM or cluster is found by its name: a directory
 // below LAB_RUN, a network namespace, and the processes inside that namespace.
 // So any number can run side by side (up to the machine-wide number of slots),
