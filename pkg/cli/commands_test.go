@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +192,32 @@ func TestDelete(t *testing.T) {
 	want := &dotmeshv1.DeleteDotRequest{Dot: "admin/shop"}
 	if asked := f.requests(); len(asked) != 2 || !proto.Equal(asked[0], want) || !proto.Equal(asked[1], want) {
 		t.Errorf("asked %v, want twice %v", asked, want)
+	}
+}
+
+// Ctrl-C ends a question that nobody answers.
+func TestInterruptedQuestions(t *testing.T) {
+	f := startFake(t)
+	u := newUserOf(t, f)
+	for name, args := range map[string][]string{
+		"yes or no": {"dot", "delete", "shop"},
+		"API key":   {"remote", "add", "x", f.address(), "--fingerprint", f.fingerprint(), "--api-key-file", "-"},
+	} {
+		in, typing := io.Pipe()
+		var errOut strings.Builder
+		ctx, interrupt := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		code := Main(ctx, "9.9.9", args, Terminal{
+			In: in, Out: io.Discard, Err: &errOut, Home: u.home, Getenv: func(string) string { return "" },
+		})
+		interrupt()
+		_ = typing.Close()
+		if code != ExitInterrupted {
+			t.Errorf("%s: exit code %d, want %d", name, code, ExitInterrupted)
+		}
+		contains(t, name, errOut.String(), "nothing was sent")
+	}
+	if asked := f.requests(); len(asked) > 0 {
+		t.Errorf("the server was asked: %v", asked)
 	}
 }
 

@@ -41,7 +41,7 @@ func runDelete(ctx context.Context, s *session, o deleteOptions, arg string) err
 		return err
 	}
 	if !o.force {
-		if err := s.confirm(fmt.Sprintf("Delete dot %s with all its branches and commits?", name)); err != nil {
+		if err := s.confirm(ctx, fmt.Sprintf("Delete dot %s with all its branches and commits?", name)); err != nil {
 			return err
 		}
 	}
@@ -57,13 +57,15 @@ func runDelete(ctx context.Context, s *session, o deleteOptions, arg string) err
 }
 
 // confirm asks the person; anything but yes is a refusal.
-func (s *session) confirm(question string) error {
+func (s *session) confirm(ctx context.Context, question string) error {
 	fmt.Fprintf(s.Err, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(io.LimitReader(s.In, 64)).ReadString('\n')
+	answer, err := interruptible(ctx, func() ([]byte, error) {
+		return bufio.NewReader(io.LimitReader(s.In, 64)).ReadBytes('\n')
+	})
 	if err != nil && err != io.EOF {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
+	switch strings.ToLower(strings.TrimSpace(string(answer))) {
 	case "y", "yes":
 		return nil
 	}

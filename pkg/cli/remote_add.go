@@ -137,7 +137,7 @@ func (s *session) apiKey(ctx context.Context, file string, r remote) (string, er
 	var key string
 	switch fromEnv := s.Getenv(apiKeyVariable); {
 	case file == "-":
-		data, err := io.ReadAll(io.LimitReader(s.In, maxAPIKey+1))
+		data, err := interruptible(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(s.In, maxAPIKey+1)) })
 		if err != nil {
 			return "", fmt.Errorf("read the API key: %w", err)
 		}

@@ -50,7 +50,11 @@ func Main(ctx context.Context, version string, args []string, t Terminal) int {
 		return ExitUsage
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintln(t.Err, "dm: interrupted; what the server was asked for may still be done")
+		told := "nothing was sent to a server"
+		if s.asked != nil {
+			told = "what the server was asked for may still be done"
+		}
+		fmt.Fprintln(t.Err, "dm: interrupted; "+told)
 		return ExitInterrupted
 	}
 	fmt.Fprintf(t.Err, "dm: %v\n", err)

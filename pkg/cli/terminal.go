@@ -52,22 +52,32 @@ func readSecret(ctx context.Context, prompt string) (string, error) {
 	}
 	fmt.Fprint(tty, prompt)
 	defer fmt.Fprintln(tty)
-	type typed struct {
-		secret []byte
-		err    error
+	secret, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	switch {
+	case ctx.Err() != nil:
+		return "", errors.Join(ctx.Err(), term.Restore(fd, before))
+	case err != nil:
+		return "", fmt.Errorf("read the API key: %w", err)
 	}
-	done := make(chan typed, 1)
+	return string(secret), nil
+}
+
+// interruptible reads what a person may never write: it returns when the context
+// ends, and leaves the read to the end of the process.
+func interruptible(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
+	type answer struct {
+		data []byte
+		err  error
+	}
+	done := make(chan answer, 1)
 	go func() {
-		secret, err := term.ReadPassword(fd)
-		done <- typed{secret, err}
+		data, err := read()
+		done <- answer{data, err}
 	}()
 	select {
 	case got := <-done:
-		if got.err != nil {
-			return "", fmt.Errorf("read the API key: %w", got.err)
-		}
-		return string(got.secret), nil
+		return got.data, got.err
 	case <-ctx.Done():
-		return "", errors.Join(ctx.Err(), term.Restore(fd, before))
+		return nil, ctx.Err()
 	}
 }
