@@ -100,12 +100,12 @@ func (o *controllerOptions) config() (controller.Config, error) {
 // client follows changes of the key's file, which Kubernetes makes when the
 // Secret changes.
 func (o *controllerOptions) client() (*client.Client, error) {
-	trust := client.Trust{Fingerprint: o.fingerprint}
-	if o.ca != "" {
-		var err error
-		if trust, err = client.TrustCAFile(o.ca); err != nil {
-			return nil, err
-		}
+	if o.server == "" {
+		return nil, dot.Invalid("--server is missing: the address of a dotmesh server")
+	}
+	trust, err := o.trust()
+	if err != nil {
+		return nil, err
 	}
 	if o.secretDir == "" {
 		return nil, dot.Invalid("--secret-dir is missing: it holds the API key for calls to the server")
@@ -121,6 +121,27 @@ func (o *controllerOptions) client() (*client.Client, error) {
 			return strings.TrimSpace(string(b)), err
 		},
 	})
+}
+
+// trust wants exactly one of the two ways to know the server.
+func (o *controllerOptions) trust() (client.Trust, error) {
+	switch {
+	case o.ca != "" && o.fingerprint != "":
+		return client.Trust{}, dot.Invalid("give --ca or --fingerprint, not both")
+	case o.ca != "":
+		trust, err := client.TrustCAFile(o.ca)
+		if err != nil {
+			return trust, fmt.Errorf("--ca: %w", err)
+		}
+		return trust, nil
+	case o.fingerprint != "":
+		pin, err := client.ParseFingerprint(o.fingerprint)
+		if err != nil {
+			return client.Trust{}, fmt.Errorf("--fingerprint: %w", err)
+		}
+		return client.Trust{Fingerprint: pin}, nil
+	}
+	return client.Trust{}, dot.Invalid("nothing says which server to trust: give --ca or --fingerprint")
 }
 
 // defaultClusterName is right wherever there is one dotmesh cluster.

@@ -62,19 +62,23 @@ func TestControllerConfig(t *testing.T) {
 	if err != nil || cfg.Socket != "/csi/csi.sock" || cfg.ClusterName != "dotmesh" || cfg.Validate() != nil {
 		t.Errorf("got %+v, %v", cfg, err)
 	}
-	for name, change := range map[string]func(*controllerOptions){
-		"no server":        func(o *controllerOptions) { o.server = "" },
-		"no secret":        func(o *controllerOptions) { o.secretDir = "" },
-		"nobody to trust":  func(o *controllerOptions) { o.fingerprint = "" },
-		"no CA there":      func(o *controllerOptions) { o.ca = "/does/not/exist" },
-		"bad endpoint":     func(o *controllerOptions) { o.endpoint = "tcp://1.2.3.4:5" },
-		"no kubeconfig":    func(o *controllerOptions) { o.withoutKubernetes, o.kubeconfig = false, "/does/not/exist" },
-		"bad pin of a key": func(o *controllerOptions) { o.fingerprint = "abc" },
+	for name, c := range map[string]struct {
+		change func(*controllerOptions)
+		flag   string // that the error names
+	}{
+		"no server":        {func(o *controllerOptions) { o.server = "" }, "--server"},
+		"no secret":        {func(o *controllerOptions) { o.secretDir = "" }, "--secret-dir"},
+		"nobody to trust":  {func(o *controllerOptions) { o.fingerprint = "" }, "--ca or --fingerprint"},
+		"no CA there":      {func(o *controllerOptions) { o.ca, o.fingerprint = "/does/not/exist", "" }, "--ca"},
+		"CA and pin":       {func(o *controllerOptions) { o.ca = "/does/not/exist" }, "not both"},
+		"bad endpoint":     {func(o *controllerOptions) { o.endpoint = "tcp://1.2.3.4:5" }, "--endpoint"},
+		"no kubeconfig":    {func(o *controllerOptions) { o.withoutKubernetes, o.kubeconfig = false, "/does/not/exist" }, "--kubeconfig"},
+		"bad pin of a key": {func(o *controllerOptions) { o.fingerprint = "abc" }, "--fingerprint"},
 	} {
 		bad := o
-		change(&bad)
-		if _, err := bad.config(); err == nil {
-			t.Errorf("%s was accepted", name)
+		c.change(&bad)
+		if _, err := bad.config(); err == nil || !strings.Contains(err.Error(), c.flag) {
+			t.Errorf("%s: got %v, want an error with %q", name, err, c.flag)
 		}
 	}
 }
