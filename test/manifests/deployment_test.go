@@ -75,7 +75,22 @@ func TestCSIDriverAndClasses(t *testing.T) {
 	}
 }
 
-// The arguments that the design settled on; more are allowed.
+// Calls need the API key alone.
+func TestOnlyTheServerHasThePassword(t *testing.T) {
+	for pod, template := range pods(t) {
+		for _, v := range template.Spec.Volumes {
+			if pod == "dotmesh-server" || v.Secret == nil || v.Secret.SecretName != "dotmesh" {
+				continue
+			}
+			if items := v.Secret.Items; len(items) != 1 || items[0].Key != "dotmesh-api-key.txt" || items[0].Path != items[0].Key {
+				t.Errorf("%s mounts %v of the Secret dotmesh, want the API key alone", pod, items)
+			}
+		}
+	}
+}
+
+// The arguments without which the sidecars would ask too little or too often, or
+// twice; more are allowed.
 func TestSidecarArguments(t *testing.T) {
 	want := map[string][]string{
 		"csi-provisioner": {"--extra-create-metadata", "--enable-capacity", "--strict-topology", "--timeout=60s", "--retry-interval-max=10s", "--leader-election"},
