@@ -9,7 +9,7 @@ type scene struct {
 	play func(t *testing.T)
 }
 
-// TestScenes plays the scenes, numbered as the promises are. What disturbs
+// TestScenes plays the scenes. Their numbers are names to pick them by. What disturbs
 // nobody is played at once, as many as -parallel allows; what stops servers or
 // cuts the power comes after, one by one.
 func TestScenes(t *testing.T) {
