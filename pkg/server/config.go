@@ -6,6 +6,7 @@ import (
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
 )
 
 // Config says what one server serves and where.
@@ -111,9 +112,8 @@ func (c PoolConfig) validate() error {
 	if !filepath.IsAbs(c.Location) {
 		return dot.Invalid("--pool-location %q is not an absolute path", c.Location)
 	}
-	const smallest = 64 << 20 // below it zpool create refuses
-	if c.SizeBytes < smallest {
-		return dot.Invalid("--pool-size %d is too small: ZFS needs at least 64M", c.SizeBytes)
+	if c.SizeBytes < pool.MinSize {
+		return dot.Invalid("--pool-size %d is too small: give it at least %dM", c.SizeBytes, pool.MinSize>>20)
 	}
 	return nil
 }
