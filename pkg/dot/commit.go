@@ -13,6 +13,9 @@ type Commit struct {
 	ID     CommitID
 	Dot    ID
 	Branch BranchID
+	// Epoch is the branch's when the commit was made; the zero one of a commit that
+	// does not tell.
+	Epoch Epoch
 	// GUID is the snapshot's ZFS GUID: what proves that two copies are the same.
 	GUID uint64
 	// Sequence counts a branch's commits from 1.

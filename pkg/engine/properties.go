@@ -39,7 +39,7 @@ const (
 	// On branches.
 	propBranch     zfs.Property = prefix + "branch" // on commits too
 	propBranchName zfs.Property = prefix + "branch-name"
-	propEpoch      zfs.Property = prefix + "epoch"
+	propEpoch      zfs.Property = prefix + "epoch" // on commits too
 	propMaster     zfs.Property = prefix + "master"
 	propOrigin     zfs.Property = prefix + "origin"
 	propReadOnly   zfs.Property = prefix + "read-only"
@@ -259,6 +259,9 @@ func encodeCommit(c dot.Commit) (zfs.Props, error) {
 	e := encoder{props: zfs.Props{}}
 	e.put(propDot, c.Dot.String())
 	e.put(propBranch, c.Branch.String())
+	if c.Epoch != (dot.Epoch{}) {
+		e.put(propEpoch, c.Epoch.String())
+	}
 	e.put(propSequence, strconv.FormatUint(c.Sequence, 10))
 	e.text(propAuthor, c.Author)
 	e.text(propMessage, c.Message)
@@ -283,7 +286,7 @@ func encodeCommit(c dot.Commit) (zfs.Props, error) {
 // decodeCommit looks at, and its clones.
 func commitProperties() []zfs.Property {
 	return []zfs.Property{
-		zfs.PropClones, propDot, propBranch, propSequence, propAuthor, propMessage, propTime, propMetadata,
+		zfs.PropClones, propDot, propBranch, propEpoch, propSequence, propAuthor, propMessage, propTime, propMetadata,
 		propParent, propCSIName, propVolume, propSubdot, propSize, propTags, propDeleted,
 	}
 }

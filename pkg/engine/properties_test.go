@@ -68,7 +68,7 @@ func sampleVolume(d dot.Dot, b dot.Branch) dot.Volume {
 
 func sampleCommit(d dot.Dot, b dot.Branch) dot.Commit {
 	return dot.Commit{
-		ID: must(dot.ParseCommitID("clone-" + dot.NewCommitID().String())), Dot: d.ID, Branch: b.ID, GUID: 77, Sequence: 3,
+		ID: must(dot.ParseCommitID("clone-" + dot.NewCommitID().String())), Dot: d.ID, Branch: b.ID, Epoch: b.Epoch, GUID: 77, Sequence: 3,
 		Author: "ann", Message: "two lines\nand a \ttab, \x7f and \"quotes\"", Time: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC),
 		Metadata: dot.Metadata{"build.id": "17", "note": "<&> ü \x7f"}, Parent: dot.NewCommitID(),
 		CSIName: "snapshot-☃", Volume: dot.VolumeIDOf("pvc-1"), Subdot: dot.DefaultSubdot, SizeBytes: 5, Tags: []string{"v1", "v2"},

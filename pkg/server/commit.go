@@ -177,6 +177,7 @@ func goneMeanwhile(err error) error {
 func (p *plane) takeCommit(ctx context.Context, intent store.Record[store.Intent]) (dot.Commit, error) {
 	name := intent.Value.Commit.CSIName
 	c := intent.Value.Commit
+	c.Epoch = intent.Value.Epoch
 	if !isCSI(name) {
 		c.CSIName = ""
 	}

@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
 // crashFlow is something that a server can die in the middle of. run is what a
@@ -231,12 +232,26 @@ func crashStarts() []crashStart {
 			if _, err := x.store.EnsureCluster(ctx); err != nil {
 				x.t.Fatal(err)
 			}
+			// As beside a registry that did not know the volume.
+			if err := x.pool.SetReadonly(ctx, x.headOf(x.t, "a"), true); err != nil {
+				x.t.Fatal(err)
+			}
 		}, check: func(t *testing.T, x *matrix) {
 			if err := stage("a")(x.live.running); err != nil {
 				t.Errorf("a recovered volume cannot be staged: %v", err)
 			}
+			values, err := x.pool.Get(t.Context(), x.headOf(t, "a"), zfs.PropReadonly)
+			if got, _ := values.Local(zfs.PropReadonly); err != nil || got != "off" {
+				t.Errorf("readonly of a recovered volume: got %q, %v", got, err)
+			}
 		}},
 	}
+}
+
+// headOf is the dataset of the dot that a volume made.
+func (m *machine) headOf(t *testing.T, volume string) zfs.Dataset {
+	t.Helper()
+	return m.dataset(t, dot.BranchIDOf(dot.VolumeIDOf("pvc-"+volume)).String())
 }
 
 // loseRegistry starts anew with an empty etcd.

@@ -158,62 +158,6 @@ func (p *plane) settleDots(ctx context.Context) error {
 	return nil
 }
 
-// checkHeads makes every head of this pool read-only that the registry gave to
-// another one meanwhile. It runs before the fence is lifted.
-func (p *plane) checkHeads(ctx context.Context) error {
-	branches, err := p.store.ListAllBranches(ctx)
-	if err != nil {
-		return err
-	}
-	for _, b := range branches {
-		if b.Value.Master == p.pool || !p.engine.HasBranch(b.Value.ID) {
-			continue
-		}
-		head, err := p.engine.Parent().Child(b.Value.ID.String())
-		if err != nil {
-			return err
-		}
-		if err := p.engine.AdoptReadOnly(ctx, head); err != nil {
-			return err
-		}
-		klog.FromContext(ctx).Info("head belongs to another pool now, made read-only", "branch", b.Value.ID, "pool", b.Value.Master)
-	}
-	return nil
-}
-
-// checkInventory compares the pool with the registry once, at start. A registry
-// older than what the pool has seen is refused; what the registry does not know
-// is kept, read-only, and reported.
-func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error {
-	branches, err := p.store.ListAllBranches(ctx)
-	if err != nil {
-		return err
-	}
-	known := map[dot.BranchID]bool{}
-	for _, b := range branches {
-		known[b.Value.ID] = true
-	}
-	logger := klog.FromContext(ctx)
-	for _, f := range inv.Branches {
-		if f.Branch.Epoch.Incarnation > p.cluster.Incarnation {
-			return olderRegistry("branch %s has seen incarnation %d, the registry is at %d", f.Branch.ID, f.Branch.Epoch.Incarnation, p.cluster.Incarnation)
-		}
-		if known[f.Branch.ID] {
-			continue
-		}
-		logger.Info("a dataset that the registry does not know is kept, read-only", "dataset", f.Dataset, "dot", f.Dot.FullName)
-		if !f.ReadOnly {
-			if err := p.engine.AdoptReadOnly(ctx, f.Dataset); err != nil {
-				return err
-			}
-		}
-	}
-	for _, u := range inv.Unknown {
-		logger.Info("something that is not ours lies below our root and is left alone", "name", u.Name, "reason", u.Reason)
-	}
-	return nil
-}
-
 // registerPool tells the cluster of this server's pool, and what it promises,
 // before its lease is taken. It writes nothing when nothing changed.
 func registerPool(ctx context.Context, s *store.Store, now dot.Pool) error {

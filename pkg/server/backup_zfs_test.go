@@ -1,0 +1,118 @@
+//go:build zfs
+
+package server_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+)
+
+// TestRegistryFromABackupIsRefused puts etcd back to where it was before a volume
+// and a commit were made. A pod writes on meanwhile; --recover knows all of it, and
+// then no older backup is believed either.
+func TestRegistryFromABackupIsRefused(t *testing.T) {
+	m := newMachine(t)
+	r := m.start(nil)
+	must(t, r.Dots.CreateDot, &v1.CreateDotRequest{Dot: "old"})
+	r.stop()
+	before := m.backUp()
+
+	// Only a commit is newer.
+	r = m.start(nil)
+	must(t, r.Dots.Commit, &v1.CommitRequest{Dot: "old", Message: "newer"})
+	r.stop()
+	withCommit := m.backUp()
+	m.restore(before)
+	m.refuses(m.config(nil), "does not know commit")
+
+	// A volume is newer too, and a pod writes to it.
+	m.restore(withCommit)
+	r = m.start(nil)
+	must(t, r.Volumes.CreateVolume, pvc("new"))
+	pod, _ := mounted(t, r, "new")
+	write(t, pod, "before")
+	readOnly := pvc("never-written")
+	readOnly.SourceSnapshot, readOnly.ReadOnly = must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("new")}).Snapshot.Handle, true
+	must(t, r.Volumes.CreateVolume, readOnly)
+	r.stop()
+	latest := m.backUp()
+	m.restore(withCommit)
+	again := m.config(nil)
+	m.refuses(again, "does not know branch")
+	again.Recover = true
+	m.refuses(again, "empty it and start with --recover")
+	write(t, pod, "while the registry is away")
+
+	// As a server left it that took the head for nobody's.
+	head := m.headOf(t, "new")
+	if err := m.pool.SetReadonly(t.Context(), head, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(pod, "refused"), nil, 0o600); err == nil {
+		t.Error("the head is not read-only")
+	}
+	m.loseRegistry()
+	r = m.startWith(again)
+	write(t, pod, "after the recovery")
+	must(t, r.Volumes.CreateSnapshot, &v1.CreateSnapshotRequest{CsiName: "s2", Volume: volumeID("new")})
+	if log := must(t, r.Dots.ListCommits, &v1.ListCommitsRequest{Dot: "old"}).Commits; len(log) != 1 || log[0].Message != "newer" {
+		t.Errorf("the commits: got %v", log)
+	}
+	values, err := m.pool.Get(t.Context(), m.headOf(t, "never-written"), zfs.PropReadonly)
+	if got, _ := values.Local(zfs.PropReadonly); err != nil || got != "on" {
+		t.Errorf("readonly of a volume that is never written: got %q, %v", got, err)
+	}
+	r.stop()
+	m.hasSeen(t, "2")
+
+	// All that is on the pool is known, but of another incarnation.
+	m.restore(latest)
+	m.refuses(m.config(nil), "has seen incarnation 2")
+	m.loseRegistry()
+	m.startWith(again).stop()
+	m.hasSeen(t, "3")
+}
+
+// hasSeen reads the incarnation that the root tells of.
+func (m *machine) hasSeen(t *testing.T, want string) {
+	t.Helper()
+	const incarnation zfs.Property = "io.dotmesh:incarnation"
+	values, err := m.pool.Get(t.Context(), m.pool.Root(), incarnation)
+	if got, _ := values.Local(incarnation); err != nil || got != want {
+		t.Errorf("the pool has seen incarnation %q, %v, want %s", got, err, want)
+	}
+}
+
+// backUp copies etcd's data, while no server runs.
+func (m *machine) backUp() string {
+	m.t.Helper()
+	m.stopEtcd()
+	to := filepath.Join(m.top.TempDir(), "etcd")
+	m.copyEtcd(to, m.etcdDir)
+	m.startEtcd()
+	return to
+}
+
+// restore puts a backup in the place of what etcd holds.
+func (m *machine) restore(from string) {
+	m.t.Helper()
+	m.stopEtcd()
+	if err := os.RemoveAll(m.etcdDir); err != nil {
+		m.t.Fatal(err)
+	}
+	m.copyEtcd(m.etcdDir, from)
+	m.startEtcd()
+}
+
+func (m *machine) copyEtcd(to, from string) {
+	m.t.Helper()
+	_ = os.Remove(filepath.Join(from, "etcd.sock")) // no file that can be copied
+	if err := errors.Join(os.CopyFS(to, os.DirFS(from)), os.Chmod(to, 0o700)); err != nil {
+		m.t.Fatal(err)
+	}
+}

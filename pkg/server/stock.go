@@ -1,0 +1,179 @@
+package server
+
+import (
+	"context"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+)
+
+// registered is what the registry knows of all that can lie on a pool.
+type registered struct {
+	incarnation uint64
+	branches    map[dot.BranchID]dot.Branch
+	// stays: dots that are not on their way out.
+	stays   map[dot.ID]bool
+	volumes map[dot.VolumeID]bool
+	// commits are those that were made, and those that an intent has begun.
+	commits map[commitOn]bool
+}
+
+type commitOn struct {
+	branch dot.BranchID
+	commit dot.CommitID
+}
+
+func (p *plane) readRegistered(ctx context.Context) (registered, error) {
+	known := registered{
+		incarnation: p.cluster.Incarnation, branches: map[dot.BranchID]dot.Branch{}, stays: map[dot.ID]bool{},
+		volumes: map[dot.VolumeID]bool{}, commits: map[commitOn]bool{},
+	}
+	dots, err := p.store.ListDots(ctx)
+	if err != nil {
+		return known, err
+	}
+	for _, d := range dots {
+		known.stays[d.Value.ID] = d.Value.State != dot.Deleting
+	}
+	volumes, err := p.store.ListAllVolumes(ctx)
+	if err != nil {
+		return known, err
+	}
+	for _, v := range volumes {
+		known.volumes[v.Value.ID] = true
+	}
+	branches, err := p.store.ListAllBranches(ctx)
+	if err != nil {
+		return known, err
+	}
+	for _, b := range branches {
+		known.branches[b.Value.ID] = b.Value
+	}
+	// The intents first: one that is finished meanwhile is a commit then.
+	intents, err := p.store.ListIntents(ctx)
+	if err != nil {
+		return known, err
+	}
+	for _, i := range intents {
+		known.commits[commitOn{i.Value.Commit.Branch, i.Value.Commit.ID}] = true
+	}
+	commits, err := p.store.ListAllCommits(ctx)
+	if err != nil {
+		return known, err
+	}
+	for _, c := range commits {
+		known.commits[commitOn{c.Value.Branch, c.Value.ID}] = true
+	}
+	return known, nil
+}
+
+// vet refuses a registry that cannot have seen all that happened on the pool. Each
+// flow writes the registry before the pool when it makes something, and after it
+// when it destroys something, so that no crash leaves what is looked for here:
+//   - of this incarnation, a branch that the registry does not know. One of an
+//     earlier incarnation is what a recovery left out.
+//   - a branch that is further on than its record, as one that was put out of sight.
+//   - a claim on a branch in sight, of a dot that stays, that is not recorded.
+//   - a commit of the branch's present epoch, or a later one, that is neither
+//     recorded nor begun. What a crash leaves of a commit is of an epoch that
+//     passed; the base of a clone, which is never recorded, tells of none.
+func (k registered) vet(inv engine.Inventory) error {
+	if inv.Incarnation > k.incarnation {
+		return olderRegistry("the pool has seen incarnation %d, and the registry is at %d", inv.Incarnation, k.incarnation)
+	}
+	for _, f := range inv.Branches {
+		b, known := k.branches[f.Branch.ID]
+		at := f.Branch.Epoch
+		switch {
+		case at.Incarnation > k.incarnation:
+			return olderRegistry("branch %s of dot %s has seen incarnation %d, and the registry is at %d", f.Branch.ID, f.Dot.FullName, at.Incarnation, k.incarnation)
+		case !known && at.Incarnation == k.incarnation:
+			return olderRegistry("it does not know branch %s (%s) of dot %s, which was made on %s", f.Branch.Name, f.Branch.ID, f.Dot.FullName, f.Branch.Created)
+		case known && at.Compare(b.Epoch) > 0:
+			return olderRegistry("branch %s (%s) of dot %s is at epoch %s, and in the registry at %s", f.Branch.Name, f.Branch.ID, f.Dot.FullName, at, b.Epoch)
+		case known && !b.Hidden && k.stays[b.Dot]:
+			for _, v := range f.Volumes {
+				if !k.volumes[v.ID] {
+					return olderRegistry("it does not know volume %s (claim %s/%s) of dot %s", v.ID, v.KubernetesNamespace, v.PVCName, f.Dot.FullName)
+				}
+			}
+		}
+	}
+	for _, f := range inv.Commits {
+		c := f.Commit
+		b, known := k.branches[c.Branch]
+		tells := c.Epoch != dot.Epoch{}
+		if known && tells && !f.Deleted && c.Epoch.Compare(b.Epoch) >= 0 && !k.commits[commitOn{c.Branch, c.ID}] {
+			return olderRegistry("it does not know commit %s, which was made on %s", f.Snapshot, c.Time)
+		}
+	}
+	return nil
+}
+
+// isHeld tells whether a head is read-only that its pool's server may write: a
+// start beside a registry that did not know it, or its loss, made it so.
+func (k registered) isHeld(f engine.FoundBranch, pool dot.PoolID) bool {
+	b, known := k.branches[f.Branch.ID]
+	return known && f.ReadOnly && b.Master == pool && !b.Hidden && !b.ReadOnly && !f.Branch.ReadOnly
+}
+
+// checkInventory compares the pool with the registry once, at start. A registry
+// older than what the pool has seen is refused before anything is changed; what
+// the registry does not know is kept, read-only, and reported; and heads that it
+// gives to this server are made writable again.
+func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error {
+	known, err := p.readRegistered(ctx)
+	if err != nil {
+		return err
+	}
+	if err := known.vet(inv); err != nil {
+		return err
+	}
+	logger := klog.FromContext(ctx)
+	for _, f := range inv.Branches {
+		if known.isHeld(f, p.pool) {
+			if err := p.engine.InheritFence(ctx, f.Branch.ID, false); err != nil {
+				return err
+			}
+			logger.Info("a head that was kept read-only is writable again", "dataset", f.Dataset, "dot", f.Dot.FullName)
+		}
+		if _, there := known.branches[f.Branch.ID]; there {
+			continue
+		}
+		logger.Info("a dataset that the registry does not know is kept, read-only", "dataset", f.Dataset, "dot", f.Dot.FullName)
+		if !f.ReadOnly {
+			if err := p.engine.AdoptReadOnly(ctx, f.Dataset); err != nil {
+				return err
+			}
+		}
+	}
+	for _, u := range inv.Unknown {
+		logger.Info("something that is not ours lies below our root and is left alone", "name", u.Name, "reason", u.Reason)
+	}
+	return nil
+}
+
+// checkHeads makes every head of this pool read-only that the registry gave to
+// another one meanwhile. It runs before the fence is lifted.
+func (p *plane) checkHeads(ctx context.Context) error {
+	branches, err := p.store.ListAllBranches(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range branches {
+		if b.Value.Master == p.pool || !p.engine.HasBranch(b.Value.ID) {
+			continue
+		}
+		head, err := p.engine.Parent().Child(b.Value.ID.String())
+		if err != nil {
+			return err
+		}
+		if err := p.engine.AdoptReadOnly(ctx, head); err != nil {
+			return err
+		}
+		klog.FromContext(ctx).Info("head belongs to another pool now, made read-only", "branch", b.Value.ID, "pool", b.Value.Master)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+)
+
+// TestRegistryIsComparedWithThePool tells a registry from a backup from what crashes
+// and recoveries leave.
+func TestRegistryIsComparedWithThePool(t *testing.T) {
+	p := testPlane(t)
+	p.cluster.Incarnation = 2
+	epoch := func(incarnation, number uint64) dot.Epoch { return dot.Epoch{Incarnation: incarnation, Number: number} }
+	known := add(t, p, "known", p.pool)
+	known.branch.Epoch = epoch(2, 3)
+	commit := func(name string, at dot.Epoch) dot.Commit {
+		id, err := dot.ParseCommitID(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dot.Commit{ID: id, Dot: known.dot.ID, Branch: known.branch.ID, Epoch: at, Sequence: 1}
+	}
+	recorded, begun := commit("recorded", epoch(2, 3)), commit("begun", epoch(2, 3))
+	begun.CSIName = "snapshot-begun"
+	err := p.store.Txn().PutBranch(known.branch).PutCommit(recorded).PutIntent(store.Intent{Epoch: begun.Epoch, Commit: begun}).Commit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := dot.Branch{ID: dot.NewBranchID(), Dot: known.dot.ID, Name: dot.MasterBranch}
+	head := func(b dot.Branch, at dot.Epoch) engine.FoundBranch {
+		b.Epoch = at
+		return engine.FoundBranch{Dot: known.dot, Branch: b}
+	}
+	joined := dot.Volume{ID: dot.VolumeIDOf("joined")}
+	claimed := func(b dot.Branch, v dot.Volume) engine.FoundBranch {
+		f := head(b, b.Epoch)
+		f.Volumes = []dot.Volume{v}
+		return f
+	}
+	going := add(t, p, "going", p.pool)
+	going.dot.State = dot.Deleting
+	old := dot.Branch{ID: dot.NewBranchID(), Dot: known.dot.ID, State: dot.Ready, Epoch: epoch(2, 1), Hidden: true}
+	if old.Name, err = hiddenName(dot.MasterBranch, old.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.store.Txn().PutDot(going.dot).PutBranch(old).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := commit("of-a-branch-that-is-gone", epoch(2, 3))
+	elsewhere.Branch = stranger.ID
+	for _, c := range []struct {
+		what    string
+		seen    uint64
+		branch  engine.FoundBranch
+		commit  dot.Commit
+		deleted bool
+		refused string
+	}{
+		{what: "as it should be", seen: 2, commit: recorded},
+		{what: "a pool from before it kept the incarnation", commit: recorded},
+		{what: "a dataset from before a recovery", branch: head(known.branch, epoch(1, 9))},
+		{what: "a commit that a crash left with its intent", commit: begun},
+		{what: "a commit of an epoch that passed", commit: commit("late", epoch(2, 2))},
+		{what: "a commit that a recovery left out", commit: commit("older", epoch(1, 7))},
+		{what: "a commit that clones need", commit: commit("gone", epoch(2, 3)), deleted: true},
+		{what: "a clone's base", commit: commit("clone-1", dot.Epoch{})},
+		{what: "a commit whose branch is gone", commit: elsewhere},
+		{what: "a claim that is recorded", branch: claimed(known.branch, known.volume)},
+		{what: "a claim on a dot that goes", branch: claimed(going.branch, joined)},
+		{what: "a claim on a head out of sight", branch: claimed(old, joined)},
+		{what: "a branch that a recovery left out", branch: head(stranger, epoch(1, 1))},
+
+		{what: "the pool has seen more", seen: 3, refused: "has seen incarnation 3"},
+		{what: "a branch has seen more", branch: head(known.branch, epoch(3, 1)), refused: "has seen incarnation 3"},
+		{what: "a branch that was made since", branch: head(stranger, epoch(2, 1)), refused: "does not know branch master"},
+		{what: "a branch that was put out of sight since", branch: head(known.branch, epoch(2, 4)), refused: "in the registry at 2.3"},
+		{what: "a claim that was made since", branch: claimed(known.branch, joined), refused: "does not know volume"},
+		{what: "a commit that was made since", commit: commit("newer", epoch(2, 3)), refused: "does not know commit"},
+	} {
+		inv := engine.Inventory{Incarnation: c.seen}
+		if !c.branch.Branch.ID.IsZero() {
+			inv.Branches = append(inv.Branches, c.branch)
+		}
+		if !c.commit.ID.IsZero() {
+			inv.Commits = append(inv.Commits, engine.FoundCommit{Commit: c.commit, Deleted: c.deleted})
+		}
+		registry, err := p.readRegistered(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = registry.vet(inv)
+		switch {
+		case c.refused == "" && err != nil:
+			t.Errorf("%s: refused: %v", c.what, err)
+		case c.refused != "" && (dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "--recover")):
+			t.Errorf("%s: got %v, want a refusal with %q", c.what, err, c.refused)
+		}
+	}
+}
+
+func TestWhichHeadsAreMadeWritableAgain(t *testing.T) {
+	ours, theirs := dot.PoolIDOf(7), dot.PoolIDOf(8)
+	id := dot.NewBranchID()
+	for _, c := range []struct {
+		what   string
+		record dot.Branch
+		onPool dot.Branch
+		on     bool // readonly
+		want   bool
+	}{
+		{"a head that was kept", dot.Branch{ID: id, Master: ours}, dot.Branch{ID: id}, true, true},
+		{"a head that is writable", dot.Branch{ID: id, Master: ours}, dot.Branch{ID: id}, false, false},
+		{"another pool's", dot.Branch{ID: id, Master: theirs}, dot.Branch{ID: id}, true, false},
+		{"one out of sight", dot.Branch{ID: id, Master: ours, Hidden: true}, dot.Branch{ID: id}, true, false},
+		{"one that is never written", dot.Branch{ID: id, Master: ours, ReadOnly: true}, dot.Branch{ID: id, ReadOnly: true}, true, false},
+		{"one that nobody knows", dot.Branch{ID: dot.NewBranchID(), Master: ours}, dot.Branch{ID: id}, true, false},
+	} {
+		known := registered{branches: map[dot.BranchID]dot.Branch{c.record.ID: c.record}}
+		if got := known.isHeld(engine.FoundBranch{Branch: c.onPool, ReadOnly: c.on}, ours); got != c.want {
+			t.Errorf("%s: got %t, want %t", c.what, got, c.want)
+		}
+	}
+}
