@@ -27,4 +27,7 @@ type Branch struct {
 type Origin struct {
 	Branch BranchID
 	Commit CommitID
+	// Sequence is the commit's place in its branch, which tells what came before it
+	// when the commit is gone; 0 where that was not written down.
+	Sequence uint64 `json:",omitempty"`
 }

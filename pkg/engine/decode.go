@@ -107,6 +107,9 @@ func decodeBranch(values zfs.Values) (dot.Dot, dot.Branch, []dot.Volume, error) 
 		Hidden:   d.flag(propHidden),
 		Created:  d.time(propCreated),
 	}
+	if b.Origin != nil {
+		b.Origin.Sequence = decodeAs(d, propOriginAt, parseUint)
+	}
 	owner := decodeDot(d)
 	volumes := decodeVolumes(d, b)
 	return owner, b, volumes, d.err

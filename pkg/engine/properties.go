@@ -42,6 +42,7 @@ const (
 	propEpoch      zfs.Property = prefix + "epoch" // on commits too
 	propMaster     zfs.Property = prefix + "master"
 	propOrigin     zfs.Property = prefix + "origin"
+	propOriginAt   zfs.Property = prefix + "origin-sequence"
 	propReadOnly   zfs.Property = prefix + "read-only"
 	propHidden     zfs.Property = prefix + "hidden"
 	propCreated    zfs.Property = prefix + "created"
@@ -227,6 +228,10 @@ func encodeBranch(b dot.Branch) (zfs.Props, error) {
 	e.put(propMaster, b.Master.String())
 	if b.Origin != nil {
 		e.put(propOrigin, b.Origin.Branch.String()+"/"+b.Origin.Commit.String())
+		// A property of its own, because older servers read the other as a whole.
+		if b.Origin.Sequence > 0 {
+			e.put(propOriginAt, strconv.FormatUint(b.Origin.Sequence, 10))
+		}
 	}
 	e.flag(propReadOnly, b.ReadOnly)
 	e.flag(propHidden, b.Hidden)

@@ -51,7 +51,7 @@ func sampleDot() dot.Dot {
 func sampleBranch(d dot.Dot) dot.Branch {
 	return dot.Branch{
 		ID: dot.NewBranchID(), Dot: d.ID, Name: dot.MasterBranch, State: dot.Ready,
-		Origin: &dot.Origin{Branch: dot.NewBranchID(), Commit: dot.NewCommitID()},
+		Origin: &dot.Origin{Branch: dot.NewBranchID(), Commit: dot.NewCommitID(), Sequence: 7},
 		Master: dot.PoolIDOf(12345678901234567890), Epoch: dot.Epoch{Incarnation: 2, Number: 7},
 		ReadOnly: true, Hidden: true, Created: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 	}

@@ -96,7 +96,7 @@ func (p *plane) recordBranch(ctx context.Context, req *dotmeshv1.CreateBranchReq
 func (p *plane) branchFrom(c dot.Commit) dot.Branch {
 	return dot.Branch{
 		ID: dot.NewBranchID(), Dot: c.Dot, State: dot.Creating, Master: p.pool, Created: p.now(),
-		Origin: &dot.Origin{Branch: c.Branch, Commit: c.ID},
+		Origin: &dot.Origin{Branch: c.Branch, Commit: c.ID, Sequence: c.Sequence},
 		Epoch:  dot.Epoch{Incarnation: p.cluster.Incarnation, Number: 1},
 	}
 }

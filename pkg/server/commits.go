@@ -42,21 +42,27 @@ func (p *plane) listCommits(ctx context.Context, req *dotmeshv1.ListCommitsReque
 	return res, nil
 }
 
-// history walks from a branch to its origins. commits are in the order of their
-// sequence.
+// history walks from a branch to its origins, and takes of each what came up to the
+// commit at which the walk leaves it, whether that commit still exists or not.
+// commits are in the order of their sequence.
 func history(b dot.Branch, byID map[dot.BranchID]dot.Branch, commits []store.Record[dot.Commit]) []dot.Commit {
 	var newestFirst []dot.Commit
 	seen := map[dot.BranchID]bool{}
-	until := dot.CommitID{} // none: up to the branch's end
+	until := dot.Origin{} // none: up to the branch's end
 	for !seen[b.ID] {
 		seen[b.ID] = true
 		var of []dot.Commit
 		for _, c := range commits {
-			if c.Value.Branch != b.ID || c.Value.Deleting {
+			if c.Value.Branch != b.ID {
 				continue
 			}
-			of = append(of, c.Value)
-			if c.Value.ID == until {
+			if until.Sequence > 0 && c.Value.Sequence > until.Sequence {
+				break
+			}
+			if !c.Value.Deleting {
+				of = append(of, c.Value)
+			}
+			if c.Value.ID == until.Commit {
 				break
 			}
 		}
@@ -69,7 +75,7 @@ func history(b dot.Branch, byID map[dot.BranchID]dot.Branch, commits []store.Rec
 		if !known {
 			break // of another dot, or gone
 		}
-		b, until = from, b.Origin.Commit
+		b, until = from, *b.Origin
 	}
 	slices.Reverse(newestFirst)
 	return newestFirst

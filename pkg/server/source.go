@@ -62,7 +62,7 @@ func (p *plane) snapshotSource(ctx context.Context, w wish) (source, error) {
 		}
 	}
 	return source{
-		commit: &dot.Origin{Branch: c.Value.Branch, Commit: c.Value.ID},
+		commit: &dot.Origin{Branch: c.Value.Branch, Commit: c.Value.ID, Sequence: c.Value.Sequence},
 		subdot: subdot, size: c.Value.SizeBytes, subdots: inherited(d.Value),
 		require: func(t *store.Txn) { t.Unchanged(store.CommitKey(c.Value.Dot, c.Value.ID), c.Revision) },
 	}, nil
