@@ -29,6 +29,9 @@ func (p *plane) publishVolume(ctx context.Context, req *dotmeshv1.PublishVolumeR
 	}
 	defer unlock()
 	if err := p.knownNode(ctx, req.Node); err != nil {
+		if dot.CodeOf(err) == dot.CodeNotFound {
+			err = p.insteadOf(ctx, req.Node, id, static)
+		}
 		return nil, err
 	}
 	if static != nil {
@@ -98,6 +101,40 @@ func (p *plane) knownNode(ctx context.Context, node string) error {
 		}
 	}
 	return dot.NotFound("no dotmesh server runs on node %q", node)
+}
+
+// insteadOf tells where a volume can be used whose pod is on a node without a
+// server, or that it is not there at all.
+func (p *plane) insteadOf(ctx context.Context, node string, id dot.VolumeID, static *dot.DotSubdot) error {
+	var c claim
+	rec, there, err := found(p.store.GetVolume(ctx, id))
+	switch {
+	case err != nil:
+		return err
+	case there:
+		c, err = p.claimOf(ctx, rec.Value)
+	case static != nil:
+		c, err = p.staticClaim(ctx, *static)
+	default:
+		return dot.NotFound("volume %s does not exist", id)
+	}
+	if err != nil {
+		return err
+	}
+	return dot.NotFound("no dotmesh server runs on node %q; dot %s is on node %s: pods that use it must run there", node, c.dot.FullName, p.nodeOf(ctx, c.branch.Master))
+}
+
+// staticClaim finds what a handle names that was written by hand.
+func (p *plane) staticClaim(ctx context.Context, s dot.DotSubdot) (claim, error) {
+	d, there, err := p.lookup(ctx, s.Dot)
+	if err == nil && !there {
+		err = dot.NotFound("dot %s does not exist", s.Dot)
+	}
+	if err != nil {
+		return claim{}, err
+	}
+	b, err := p.findBranch(ctx, d.Value, s.Branch.String())
+	return claim{dot: d.Value, branch: b.Value}, err
 }
 
 // claimStatic writes the volume of a handle that names a dot: a PersistentVolume
