@@ -45,8 +45,8 @@ type SubdotRecord struct {
 	// ProjectID is the ZFS project that accounts for the directory; 0 for the
 	// root, which needs none.
 	ProjectID uint32
-	// MadeByClaim: the directory was made for a volume, so it may go with the
-	// last one.
+	// MadeByClaim: where the directory does not exist it is made for a claim, and
+	// may go with the last one. Whether it was is written on the directory itself.
 	MadeByClaim bool
 }
 

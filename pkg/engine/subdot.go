@@ -67,7 +67,7 @@ func (e *Engine) Prepare(ctx context.Context, spec PrepareSpec) (Mountable, erro
 		if m.ReadOnly {
 			return checkSubdot(h, spec.Subdot)
 		}
-		return e.prepareIn(ctx, h, spec)
+		return e.prepareIn(ctx, h, spec, branch.dot)
 	})
 	if err != nil {
 		return Mountable{}, explain(err, "preparing subdot %s of branch %s", spec.Subdot, spec.Branch)
@@ -98,14 +98,14 @@ func (e *Engine) identified(ctx context.Context, id dot.BranchID) (indexedBranch
 	return b, nil
 }
 
-func (e *Engine) prepareIn(ctx context.Context, h head, spec PrepareSpec) error {
+func (e *Engine) prepareIn(ctx context.Context, h head, spec PrepareSpec, of dot.ID) error {
 	if spec.Subdot.IsRoot() {
 		return e.applyQuota(ctx, spec, int(h.root.Fd()))
 	}
 	name := spec.Subdot.String()
 	dir, err := openDir(h.root, name)
 	if errors.Is(err, unix.ENOENT) {
-		if err := e.makeSubdot(ctx, h, name, spec.Record.ProjectID); err != nil {
+		if err := e.makeSubdot(ctx, h, name, spec.Record, of); err != nil {
 			return err
 		}
 		dir, err = openDir(h.root, name)
@@ -121,12 +121,13 @@ func (e *Engine) prepareIn(ctx context.Context, h head, spec PrepareSpec) error 
 }
 
 // makeSubdot finishes the directory under a name of ours and then renames it, so
-// that nobody ever meets it half made and an existing one is never changed.
-func (e *Engine) makeSubdot(ctx context.Context, h head, name string, project uint32) error {
+// that nobody ever meets it half made and an existing one is never changed. One
+// that is made for a claim is marked with it.
+func (e *Engine) makeSubdot(ctx context.Context, h head, name string, rec dot.SubdotRecord, of dot.ID) error {
 	if h.readOnly {
 		return dot.Precondition("the directory does not exist, and cannot be made because the branch is mounted read-only")
 	}
-	fresh := ".dotmesh-new-" + strconv.FormatUint(uint64(project), 10)
+	fresh := ".dotmesh-new-" + strconv.FormatUint(uint64(rec.ProjectID), 10)
 	root := int(h.root.Fd())
 	e.hook.Pass(ctx, BeforeMakeSubdot)
 	if err := unix.Mkdirat(root, fresh, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
@@ -144,8 +145,13 @@ func (e *Engine) makeSubdot(ctx context.Context, h head, name string, project ui
 	if err := unix.Fchmod(int(dir.Fd()), subdotMode); err != nil {
 		return systemError("setting the directory's mode", err)
 	}
-	if err := zfs.SetProjectID(dir, project, true); err != nil {
+	if err := zfs.SetProjectID(dir, rec.ProjectID, true); err != nil {
 		return systemError("accounting for the directory", err)
+	}
+	if rec.MadeByClaim {
+		if err := markMade(dir, of, rec); err != nil {
+			return err
+		}
 	}
 	e.hook.Pass(ctx, BeforePlaceSubdot)
 	// ZFS 2.1 has no RENAME_NOREPLACE. What a pod with the whole dot has just put
@@ -160,6 +166,36 @@ func (e *Engine) makeSubdot(ctx context.Context, h head, name string, project ui
 	}
 	e.hook.Pass(ctx, AfterPlaceSubdot)
 	return nil
+}
+
+// madeMark is the extended attribute of a directory that was made for a claim.
+// Only the host's root can set it, and it goes where the data goes: into commits,
+// and out of sight with a reset. It names the dot, because in a copy of the dot
+// the directory is the user's, and the project, because directories are renamed.
+const madeMark = "trusted.dotmesh.made-for-claim"
+
+func madeFor(of dot.ID, rec dot.SubdotRecord) string {
+	return of.String() + "/" + strconv.FormatUint(uint64(rec.ProjectID), 10)
+}
+
+func markMade(dir *os.File, of dot.ID, rec dot.SubdotRecord) error {
+	if err := unix.Fsetxattr(int(dir.Fd()), madeMark, []byte(madeFor(of, rec)), 0); err != nil {
+		return systemError("marking the directory as made for a claim", err)
+	}
+	return nil
+}
+
+// isMade tells whether the directory was made for a claim on that subdot.
+func isMade(dir *os.File, of dot.ID, rec dot.SubdotRecord) (bool, error) {
+	value := make([]byte, 256)
+	n, err := unix.Fgetxattr(int(dir.Fd()), madeMark, value)
+	switch {
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ERANGE):
+		return false, nil
+	case err != nil:
+		return false, systemError("reading the directory's mark", err)
+	}
+	return string(value[:n]) == madeFor(of, rec), nil
 }
 
 // adoptSubdot accounts for a directory that was there before it was a subdot: it

@@ -5,6 +5,7 @@ package engine
 import (
 	"crypto/rand"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -181,9 +182,8 @@ func testSubdotAttacks(t *testing.T, r *rig) {
 			t.Errorf("the mode of an adopted directory was changed: %v, %v", info.Mode(), err)
 		}
 	})
-	if err := r.RemoveSubdot(t.Context(), b.ID, must(dot.ParseSubdot("adopted")), d.Subdots[must(dot.ParseSubdot("adopted"))]); err != nil {
-		t.Error(err)
-	}
+	r.removeSubdot(d, b, "adopted")
+	r.has(b, "adopted/x/y/file", true)
 	if _, err := os.Stat(kept); err != nil {
 		t.Errorf("a file outside is gone: %v", err)
 	}
@@ -217,4 +217,78 @@ func testReadOnlyRestore(t *testing.T, r *rig) {
 			t.Errorf("df shows %d, %v", int64(st.Blocks)*st.Bsize, err)
 		}
 	})
+}
+
+func (r *rig) removeSubdot(d dot.Dot, b dot.Branch, name string) {
+	r.t.Helper()
+	s := must(dot.ParseSubdot(name))
+	if err := r.RemoveSubdot(r.t.Context(), b.ID, s, d.Subdots[s]); err != nil {
+		r.t.Errorf("removing %s: %v", name, err)
+	}
+}
+
+// has checks whether a branch's head has a file.
+func (r *rig) has(b dot.Branch, path string, want bool) {
+	r.t.Helper()
+	r.mounted(b, func(dir string) {
+		if _, err := os.Stat(filepath.Join(dir, path)); (err == nil) != want {
+			r.t.Errorf("%s: got %v, want that it is there: %t", path, err, want)
+		}
+	})
+}
+
+// testMadeForAClaim: only a directory that was made for a claim on that subdot of
+// that dot is removed.
+func testMadeForAClaim(t *testing.T, r *rig) {
+	d, b := r.create("made", nil)
+	for _, name := range []string{"made", "moved"} {
+		claim(&d, b, name, 0)
+		r.prepare(d, b, name, 0)
+		r.write(b, name+"/file", "x")
+	}
+	claim(&d, b, "other", 0)
+	byHand := must(dot.ParseSubdot("byhand"))
+	d.AssignSubdot(byHand, false)
+	r.prepare(d, b, "byhand", 0)
+	r.write(b, "byhand/file", "x")
+	r.mounted(b, func(dir string) {
+		if err := os.Rename(filepath.Join(dir, "moved"), filepath.Join(dir, "other")); err != nil {
+			t.Error(err)
+		}
+	})
+	r.prepare(d, b, "other", 0)
+	if err := r.SetDot(t.Context(), b.ID, d); err != nil {
+		t.Fatal(err)
+	}
+	ref := r.commit(b)
+
+	copied, cb := r.newDot("copy")
+	copied.Subdots = maps.Clone(d.Subdots)
+	v := claim(&copied, cb, "made", 0)
+	if err := r.CreateBranch(t.Context(), BranchSpec{Dot: copied, Branch: cb, Volumes: []dot.Volume{v}, From: &ref}); err != nil {
+		t.Fatal(err)
+	}
+	r.prepare(copied, cb, "made", 0)
+	r.removeSubdot(copied, cb, "made")
+	r.has(cb, "made/file", true)
+
+	for name, goes := range map[string]bool{"made": true, "other": false, "byhand": false} {
+		r.removeSubdot(d, b, name)
+		r.has(b, name+"/file", !goes)
+	}
+	inv, err := r.Inventory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range inv.Branches {
+		if f.Branch.ID != b.ID {
+			continue
+		}
+		if _, left := f.Dot.Subdots[must(dot.ParseSubdot("made"))]; left {
+			t.Error("the record of what was removed is left")
+		}
+		if _, left := f.Dot.Subdots[byHand]; !left {
+			t.Error("the record of a directory that stays is gone")
+		}
+	}
 }

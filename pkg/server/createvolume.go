@@ -143,7 +143,12 @@ func (p *plane) recordVolume(ctx context.Context, w wish, id dot.VolumeID) (clai
 	if err != nil {
 		return claim{}, err
 	}
-	size, err := chooseSize(w.required, w.limit, origin.size, p.health.size())
+	subdot := orDefault(w.subdot, orDefault(origin.subdot, dot.DefaultSubdot))
+	least, err := origin.least(ctx, subdot)
+	if err != nil {
+		return claim{}, err
+	}
+	size, err := chooseSize(w.required, w.limit, least, p.health.size())
 	if err != nil {
 		return claim{}, err
 	}
@@ -162,8 +167,7 @@ func (p *plane) recordVolume(ctx context.Context, w wish, id dot.VolumeID) (clai
 	v := dot.Volume{
 		ID: id, CSIName: w.csiName, State: dot.Creating, SizeBytes: size,
 		KubernetesNamespace: w.kubeNamespace, PVCName: w.pvcName, ReadOnly: w.readOnly,
-		Subdot: orDefault(w.subdot, orDefault(origin.subdot, dot.DefaultSubdot)),
-		Source: w.snapshot, SourceVolume: w.sourceVolume, Created: p.now(),
+		Subdot: subdot, Source: w.snapshot, SourceVolume: w.sourceVolume, Created: p.now(),
 	}
 	if t.join != nil {
 		return p.recordJoin(ctx, v, w.branch, joined)
@@ -249,6 +253,9 @@ func (p *plane) recordJoin(ctx context.Context, v dot.Volume, branch dot.BranchN
 		return claim{}, err
 	}
 	if err := checkPromises(d.FullName, v.Subdot, v.SizeBytes, onBranch(others, b.Value.ID)); err != nil {
+		return claim{}, err
+	}
+	if err := p.checkHolds(ctx, d.FullName, b.Value.ID, v); err != nil {
 		return claim{}, err
 	}
 	for _, o := range onBranch(others, b.Value.ID) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/klog/v2"
 
@@ -239,7 +240,11 @@ func (p *plane) leaveDot(ctx context.Context, v store.Record[dot.Volume], d stor
 			// The dot keeps its record, so that the project id is never given to
 			// another directory: older commits still hold this one.
 		case largest != v.Value.SizeBytes && !b.ReadOnly:
-			if err := p.engine.SetQuota(ctx, b.ID, v.Value.Subdot, rec, largest); err != nil {
+			limit, err := p.possible(ctx, b.ID, v.Value.Subdot, largest)
+			if err != nil {
+				return err
+			}
+			if err := p.engine.SetQuota(ctx, b.ID, v.Value.Subdot, rec, limit); err != nil {
 				return err
 			}
 		}
@@ -254,18 +259,17 @@ func (p *plane) leaveDot(ctx context.Context, v store.Record[dot.Volume], d stor
 // subdotGoes tells whether a subdot's directory may go with v, its last claim: the
 // engine removes it if it was made for a claim. The claim of a PersistentVolume
 // written by hand ends with each pod, so nothing goes with it. A volume that was
-// never ready was never mounted, so that no directory is its.
+// never ready was never mounted, so that no directory is its. Where the whole dot
+// was ever claimed, what lies in a directory may be that claim's.
 func subdotGoes(d dot.Dot, v dot.Volume, others []dot.Volume) bool {
 	s := v.Subdot
 	if v.CSIName == "" || v.State == dot.Creating || s.IsRoot() || !d.MadeByPVC || !d.Subdots[s].MadeByClaim {
 		return false
 	}
-	for _, o := range others {
-		// On another branch of the dot the directory is another one, but its
-		// record is the same.
-		if o.Subdot.IsRoot() || o.Subdot == s {
-			return false
-		}
+	if _, whole := d.Subdots[dot.RootSubdot]; whole {
+		return false
 	}
-	return true
+	// On another branch of the dot the directory is another one, but its record is
+	// the same.
+	return !slices.ContainsFunc(others, func(o dot.Volume) bool { return o.Subdot == s })
 }

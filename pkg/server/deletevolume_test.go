@@ -16,6 +16,8 @@ func TestSubdotGoesOnlyWithTheLastClaimThatMadeIt(t *testing.T) {
 	}
 	byDM := byPVC(true)
 	byDM.MadeByPVC = false
+	once := byPVC(true)
+	once.AssignSubdot(dot.RootSubdot, true)
 	claim := dot.Volume{CSIName: "pvc-1", Subdot: db}
 	byHand := dot.Volume{Subdot: db}
 	unfinished := dot.Volume{CSIName: "pvc-1", Subdot: db, State: dot.Creating}
@@ -31,7 +33,8 @@ func TestSubdotGoesOnlyWithTheLastClaimThatMadeIt(t *testing.T) {
 		{"a directory that was there before", byPVC(false), claim, nil, false},
 		{"a dot that dm made", byDM, claim, nil, false},
 		{"the whole dot", byPVC(true), root, nil, false},
-		{"another claim on the whole dot", byPVC(true), claim, []dot.Volume{root}, false},
+		{"another claim on the whole dot", once, claim, []dot.Volume{root}, false},
+		{"a claim on the whole dot that is gone", once, claim, nil, false},
 		{"another claim on the subdot", byPVC(true), claim, []dot.Volume{claim}, false},
 		{"a claim that was never finished", byPVC(true), unfinished, nil, false},
 		{"a PersistentVolume written by hand, whose pod stopped", byPVC(true), byHand, nil, false},

@@ -26,6 +26,9 @@ func (p *plane) prepareVolume(ctx context.Context, req *dotmeshv1.PrepareVolumeR
 	if err != nil {
 		return nil, err
 	}
+	if quota, err = p.possible(ctx, c.branch.ID, c.volume.Subdot, quota); err != nil {
+		return nil, err
+	}
 	rec := c.dot.Subdots[c.volume.Subdot]
 	m, err := p.engine.Prepare(ctx, engine.PrepareSpec{
 		Branch: c.branch.ID, Subdot: c.volume.Subdot, Record: rec, QuotaBytes: quota, ReadOnly: c.branch.ReadOnly,
@@ -48,6 +51,9 @@ func (p *plane) resizeVolume(ctx context.Context, req *dotmeshv1.ResizeVolumeReq
 	defer unlock()
 	quota, err := p.quotaOf(ctx, c)
 	if err != nil {
+		return nil, err
+	}
+	if quota, err = p.possible(ctx, c.branch.ID, c.volume.Subdot, quota); err != nil {
 		return nil, err
 	}
 	if !c.branch.ReadOnly {

@@ -17,6 +17,8 @@ type source struct {
 	commit *dot.Origin
 	subdot dot.Subdot
 	size   int64
+	// holds tells how many bytes there are in the whole of it.
+	holds func(context.Context) (int64, error)
 	// subdots are those of the dot that it comes from: the directories in the
 	// copy have their project ids.
 	subdots map[dot.Subdot]dot.SubdotRecord
@@ -34,6 +36,16 @@ func (p *plane) resolveSource(ctx context.Context, w wish) (source, error) {
 		return p.volumeSource(ctx, w)
 	}
 	return source{require: func(*store.Txn) {}}, nil
+}
+
+// least is the smallest size of a volume that shows a subdot of the source. The
+// whole of a dot can hold more than the volume that a commit was made of.
+func (s source) least(ctx context.Context, subdot dot.Subdot) (int64, error) {
+	if s.holds == nil || !subdot.IsRoot() {
+		return s.size, nil
+	}
+	held, err := s.holds(ctx)
+	return max(s.size, held), err
 }
 
 func (p *plane) snapshotSource(ctx context.Context, w wish) (source, error) {
@@ -64,6 +76,9 @@ func (p *plane) snapshotSource(ctx context.Context, w wish) (source, error) {
 	return source{
 		commit: &dot.Origin{Branch: c.Value.Branch, Commit: c.Value.ID, Sequence: c.Value.Sequence},
 		subdot: subdot, size: c.Value.SizeBytes, subdots: inherited(d.Value),
+		holds: func(ctx context.Context) (int64, error) {
+			return p.engine.CommitBytes(ctx, engine.CommitRef{Branch: c.Value.Branch, Commit: c.Value.ID, GUID: c.Value.GUID})
+		},
 		require: func(t *store.Txn) { t.Unchanged(store.CommitKey(c.Value.Dot, c.Value.ID), c.Revision) },
 	}, nil
 }
@@ -120,18 +135,20 @@ func (p *plane) volumeSource(ctx context.Context, w wish) (source, error) {
 	return source{
 		commit: &dot.Origin{Branch: c.branch.ID, Commit: base},
 		subdot: v.Value.Subdot, size: v.Value.SizeBytes, subdots: inherited(c.dot),
+		holds:   func(ctx context.Context) (int64, error) { return p.engine.HeadBytes(ctx, c.branch.ID) },
 		require: func(t *store.Txn) { t.Present(store.VolumeKey(v.Value.ID)) },
 	}, nil
 }
 
 // inherited gives the subdots of a dot as a copy has them: no claim on the copy
-// made them.
+// made them, and none has claimed the whole of it.
 func inherited(d dot.Dot) map[dot.Subdot]dot.SubdotRecord {
 	subdots := map[dot.Subdot]dot.SubdotRecord{}
 	for s, rec := range d.Subdots {
 		rec.MadeByClaim = false
 		subdots[s] = rec
 	}
+	delete(subdots, dot.RootSubdot)
 	return subdots
 }
 
