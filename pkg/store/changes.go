@@ -55,7 +55,7 @@ func (t *Txn) PutVolume(v dot.Volume) *Txn { return put(t, volumeCodec, VolumeKe
 // DeleteVolume removes a volume.
 func (t *Txn) DeleteVolume(id dot.VolumeID) *Txn { return t.Delete(VolumeKey(id)) }
 
-// PutIntent writes that a CSI snapshot has begun.
+// PutIntent writes that a commit has begun.
 func (t *Txn) PutIntent(i Intent) *Txn { return put(t, intentCodec, IntentKey(i.Commit.CSIName), i) }
 
 // DeleteIntent removes it.

@@ -10,14 +10,14 @@
 //	epochs/<branch>                  dot.Epoch   compared by value, whatever else of the branch changed
 //	commits/<dot>/<commit>           dot.Commit
 //	volumes/<volume>                 dot.Volume
-//	intents/<hash of CSI name>       Intent      a VolumeSnapshot's commit that has begun
+//	intents/<hash of name>           Intent      a commit that has begun, by its CSI name or, of dm, its id
 //	snapshots/<hash of CSI name>     Snapshot    the commit that a VolumeSnapshot made
 //	pools/<pool>                     dot.Pool
 //	alive/<pool>                     Instance    leased: who serves the pool now
-//	assignments/<pool>/<branch>      Assignment  what one server must watch
-//	replicas/<branch>/<pool>         Replica
+//	assignments/<pool>/<branch>      Assignment  what one server has to do with; read by nothing yet
+//	replicas/<branch>/<pool>         Replica     written by nothing yet
 //	deleted/<branch>                 Tombstone   until every pool that had the branch has confirmed
-//	users/<name>                     User
+//	users/<name>                     User        written by nothing yet
 //
 // Everything that changes, changes in a transaction (Txn) that compares what it
 // was decided on. Errors are *dot.Error: CodeNotFound for a key that is not

@@ -71,8 +71,9 @@ func CommitKey(id dot.ID, commit dot.CommitID) Key {
 // VolumeKey holds a volume.
 func VolumeKey(id dot.VolumeID) Key { return Key{KindVolumes, id.String(), ""} }
 
-// IntentKey holds what CreateSnapshot of a CSI name has begun.
-func IntentKey(csiName string) Key { return Key{KindIntents, hashOf(csiName), ""} }
+// IntentKey holds a commit that has begun: CreateSnapshot's under the CSI name, dm's
+// under a name that the server makes of the commit's id.
+func IntentKey(name string) Key { return Key{KindIntents, hashOf(name), ""} }
 
 // SnapshotKey holds what CreateSnapshot of a CSI name has made.
 func SnapshotKey(csiName string) Key { return Key{KindSnapshots, hashOf(csiName), ""} }

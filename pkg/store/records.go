@@ -48,9 +48,9 @@ type BranchRef struct {
 	Name   dot.BranchName
 }
 
-// Intent is a commit that CreateSnapshot has begun: what is written before the
-// ZFS snapshot is made, so that a retry makes the same one. Commit.CSIName is
-// its key; GUID and Sequence are not known yet.
+// Intent is a commit that has begun, CreateSnapshot's or one of dm: what is written
+// before the ZFS snapshot is made, so that a retry makes the same one.
+// Commit.CSIName is its key, also where it is no CSI name; GUID is not known yet.
 type Intent struct {
 	Epoch  dot.Epoch
 	Commit dot.Commit
