@@ -1,5 +1,6 @@
 // Command dotmesh runs one of the parts of a dotmesh cluster; its subcommands
-// say which. Nothing is guessed from the arguments or the environment.
+// say which. Only the node's name comes from elsewhere where no flag gives it: from
+// $NODE_NAME, else the host.
 package main
 
 import (

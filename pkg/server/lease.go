@@ -15,7 +15,8 @@ import (
 const (
 	leaseTTL = 15 * time.Second
 	// promisedFence is how long after its last successful renewal was sent a
-	// server may still write: failoverAfter (180 s) less 60 s.
+	// server may still write. Who takes its place, as nothing does yet, must wait
+	// longer than that.
 	promisedFence = 120 * time.Second
 
 	leaseRetry = time.Second

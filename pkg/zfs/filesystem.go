@@ -127,7 +127,7 @@ func (c *Client) InheritProperty(ctx context.Context, t Target, p Property) erro
 }
 
 // Fence sets (true) or lifts (false) readonly on one dataset and whatever
-// inherits it. It is the only thing of this package that the node service uses.
+// inherits it. It is all that the node service does with ZFS's commands.
 type Fence func(ctx context.Context, d Dataset, on bool) error
 
 // SetReadonly sets readonly locally. Its signature is Fence.

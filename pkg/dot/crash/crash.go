@@ -7,7 +7,8 @@ package crash
 import "context"
 
 // Point names one moment, as "<package>.<operation>.<before|during|after>". Packages
-// declare theirs as constants of this type; a name is used in one place only.
+// declare each of theirs in one place and list them in a function Points. Several
+// operations may pass the same one.
 type Point string
 
 // Hook is called whenever a point is passed, on the goroutine that passes it.
