@@ -88,7 +88,7 @@ func (p *plane) settleVolumes(ctx context.Context) error {
 }
 
 // settleVolume goes on with the making or unmaking of a volume. What can only be
-// refused is left to who asked for the volume, and will delete it.
+// refused is left to who asked for the volume: the next try is refused and undoes it.
 func (p *plane) settleVolume(ctx context.Context, id dot.VolumeID) error {
 	unlock, err := p.locks.lock(ctx, volumeLock(id))
 	if err != nil {
@@ -145,14 +145,7 @@ func (p *plane) settleDots(ctx context.Context) error {
 		case b.Hidden:
 			p.work.soon(p.dotJob(b.Dot))
 		case b.State == dot.Creating && !byPVC[b.Dot]:
-			p.work.soon(job{key: "branch " + b.ID.String(), run: func(ctx context.Context) error {
-				_, _, err := p.finishBranch(ctx, b.Dot, b.ID)
-				if dot.CodeOf(err) == dot.CodeNotFound && err != nil {
-					klog.FromContext(ctx).Error(err, "a branch cannot be finished", "branch", b.ID)
-					return nil
-				}
-				return err
-			}})
+			p.work.soon(p.branchJob(b.Dot, b.ID))
 		}
 	}
 	return nil
