@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -62,7 +63,7 @@ func (s *session) confirm(ctx context.Context, question string) error {
 	answer, err := interruptible(ctx, func() ([]byte, error) {
 		return bufio.NewReader(io.LimitReader(s.In, 64)).ReadBytes('\n')
 	})
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	switch strings.ToLower(strings.TrimSpace(string(answer))) {
