@@ -70,6 +70,9 @@ func (e *Engine) CreateBranch(ctx context.Context, spec BranchSpec) error {
 	})
 	if fresh {
 		e.quotas.note(spec.Branch.ID, spec.quotas())
+		if limit := spec.headLimit(); limit.Known {
+			e.quotas.note(spec.Branch.ID, map[uint32]int64{headProject: limit.Bytes})
+		}
 		e.mounted.mark(ctx, spec.Branch.ID) // it has no intent log yet
 	}
 	klog.FromContext(ctx).Info("created branch", "dot", spec.Dot.FullName.String(), "branch", spec.Branch.ID.String(), "clone", spec.From != nil)
@@ -173,7 +176,19 @@ func (s BranchSpec) props() (zfs.Props, error) {
 			props[quotaProperty(project)] = quotaValue(bytes)
 		}
 	}
+	if limit := s.headLimit(); limit.Bytes > 0 {
+		props[zfs.PropRefquota] = quotaValue(limit.refquota(0))
+	}
 	return props, nil
+}
+
+// headLimit is that of a branch that begins empty. Another gets its limit when it
+// is mounted: ZFS would not make one that holds more than its limit.
+func (s BranchSpec) headLimit() HeadLimit {
+	if s.From != nil {
+		return HeadLimit{}
+	}
+	return HeadLimitOf(s.Dot, s.Branch, s.Volumes)
 }
 
 // quotas are the limits by project of all subdots that the dot has ever had: a

@@ -21,6 +21,8 @@ type PrepareSpec struct {
 	Record dot.SubdotRecord
 	// QuotaBytes is the limit of the subdot, the largest of its claims; 0: none.
 	QuotaBytes int64
+	// Head is the limit of the whole branch.
+	Head HeadLimit
 	// ReadOnly: the branch is never written; the subdot must exist.
 	ReadOnly bool
 }

@@ -52,6 +52,7 @@ func TestEngine(t *testing.T) {
 		"ReplayOncePerImport":                 testReplayOncePerImport,
 		"SubdotQuota":                         testSubdotQuota,
 		"SubdotAttacks":                       testSubdotAttacks,
+		"HeadLimit":                           testHeadLimit,
 		"MadeForAClaim":                       testMadeForAClaim,
 		"ReadOnlyRestore":                     testReadOnlyRestore,
 		"CrashPoints":                         testCrashPoints,

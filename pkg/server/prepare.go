@@ -22,7 +22,7 @@ func (p *plane) prepareVolume(ctx context.Context, req *dotmeshv1.PrepareVolumeR
 	if !published || pub.Unconfirmed {
 		return nil, dot.Precondition("volume %s is not published to node %s", c.volume.ID, req.Node)
 	}
-	quota, err := p.quotaOf(ctx, c)
+	quota, head, err := p.quotasOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (p *plane) prepareVolume(ctx context.Context, req *dotmeshv1.PrepareVolumeR
 	}
 	rec := c.dot.Subdots[c.volume.Subdot]
 	m, err := p.engine.Prepare(ctx, engine.PrepareSpec{
-		Branch: c.branch.ID, Subdot: c.volume.Subdot, Record: rec, QuotaBytes: quota, ReadOnly: c.branch.ReadOnly,
+		Branch: c.branch.ID, Subdot: c.volume.Subdot, Record: rec, QuotaBytes: quota, Head: head, ReadOnly: c.branch.ReadOnly,
 	})
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (p *plane) resizeVolume(ctx context.Context, req *dotmeshv1.ResizeVolumeReq
 		return nil, err
 	}
 	defer unlock()
-	quota, err := p.quotaOf(ctx, c)
+	quota, head, err := p.quotasOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (p *plane) resizeVolume(ctx context.Context, req *dotmeshv1.ResizeVolumeReq
 		return nil, err
 	}
 	if !c.branch.ReadOnly {
-		if err := p.engine.SetQuota(ctx, c.branch.ID, c.volume.Subdot, c.dot.Subdots[c.volume.Subdot], quota); err != nil {
+		if err := p.engine.SetQuotas(ctx, c.branch.ID, c.volume.Subdot, c.dot.Subdots[c.volume.Subdot], quota, head); err != nil {
 			return nil, err
 		}
 	}
@@ -103,12 +103,12 @@ func (p *plane) readyClaim(ctx context.Context, v dot.Volume) (claim, error) {
 	return c, p.here(ctx, c.dot, c.branch)
 }
 
-// quotaOf is the largest size of the claims on the volume's subdot; 0: none of
-// them has one.
-func (p *plane) quotaOf(ctx context.Context, c claim) (int64, error) {
+// quotasOf gives the largest size of the claims on the volume's subdot, 0 where
+// none of them has one, and the limit of its branch as a whole.
+func (p *plane) quotasOf(ctx context.Context, c claim) (int64, engine.HeadLimit, error) {
 	all, err := p.volumesOf(ctx, c.dot.ID)
 	if err != nil {
-		return 0, err
+		return 0, engine.HeadLimit{}, err
 	}
 	quota := int64(0)
 	for _, v := range onBranch(all, c.branch.ID) {
@@ -116,5 +116,5 @@ func (p *plane) quotaOf(ctx context.Context, c claim) (int64, error) {
 			quota = max(quota, v.SizeBytes)
 		}
 	}
-	return quota, nil
+	return quota, engine.HeadLimitOf(c.dot, c.branch, all), nil
 }
