@@ -46,7 +46,9 @@ func scenePowerCut(t *testing.T) {
 	if err := suite.ready(ctx); err != nil {
 		t.Fatal(err)
 	}
-	k.waitSnapshot("after")
+	// Kubernetes may still call our pods ready, as they were before the cut: they
+	// have yet to start.
+	k.wait(podLimit+volumeLimit, "jsonpath={.status.readyToUse}=true", "volumesnapshot/after")
 	if mounted := onNode(t, "grep -c "+datasetsOf(t, "goes")[0]+" /proc/mounts || true"); mounted != "0" {
 		t.Errorf("the volume was mounted before the snapshot was taken: %s mounts", mounted)
 	}
