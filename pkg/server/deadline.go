@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -23,7 +24,7 @@ type deadlineFile struct {
 
 // write puts the deadline in place while no fence of an earlier one is being put
 // on (dot.FenceLockFile).
-func (f deadlineFile) write(at time.Duration) error {
+func (f deadlineFile) write(ctx context.Context, at time.Duration) error {
 	b, err := json.Marshal(dot.FenceDeadline{BootID: f.bootID, At: at, Dataset: f.dataset})
 	if err != nil {
 		return err
@@ -33,32 +34,21 @@ func (f deadlineFile) write(at time.Duration) error {
 		return dot.Errorf(dot.CodeInternal, "open the lock of the deadline: %w", err)
 	}
 	defer func() { _ = lock.Close() }()
-	if err := lockDeadline(lock); err != nil {
+	// Who holds it runs one zfs command, with a deadline of its own. One that is
+	// frozen is not waited for: the lease has to be looked after.
+	const wait = 5 * time.Second
+	taken, err := flock(ctx, lock, wait, func() {})
+	if err != nil {
 		return err
+	}
+	if !taken {
+		return dot.Unavailable("the node service has held the lock of the fence's deadline for more than %s: is it stopped in the middle of something?", wait)
 	}
 	path := filepath.Join(f.dir, dot.FenceDeadlineFile)
 	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
 		return dot.Errorf(dot.CodeInternal, "write the deadline: %w", err)
 	}
 	return os.Rename(path+".new", path)
-}
-
-// lockDeadline waits for who holds the lock, who runs one zfs command with a
-// deadline of its own, but not for one that is frozen: the lease has to be looked
-// after meanwhile.
-func lockDeadline(lock *os.File) error {
-	const wait, look = 5 * time.Second, 20 * time.Millisecond
-	for end := time.Now().Add(wait); ; time.Sleep(look) {
-		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
-			return dot.Errorf(dot.CodeInternal, "lock the deadline: %w", err)
-		case time.Now().After(end):
-			return dot.Unavailable("the node service has held the lock of the fence's deadline for more than %s: is it stopped in the middle of something?", wait)
-		}
-	}
 }
 
 // read gives the deadline that an earlier run of this boot left, 0 for none.

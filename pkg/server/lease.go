@@ -48,8 +48,8 @@ type leaseKeeper struct {
 	// check reads the epochs and makes heads that are no longer ours read-only.
 	check    func(context.Context) error
 	fence    func(ctx context.Context, on bool) error
-	record   func(at time.Duration) error // writes the deadline where the node service sees it
-	boot     func() time.Duration         // CLOCK_BOOTTIME
+	record   func(ctx context.Context, at time.Duration) error // writes the deadline where the node service sees it
+	boot     func() time.Duration                              // CLOCK_BOOTTIME
 	promised time.Duration
 	observe  func(held bool)
 
@@ -106,7 +106,7 @@ func (k *leaseKeeper) step(ctx context.Context) time.Duration {
 		return leaseRetry
 	}
 	if due != k.deadline {
-		if err := k.record(due); err != nil {
+		if err := k.record(ctx, due); err != nil {
 			// Without it the node service cannot keep the promise for us.
 			logger.Error(err, "cannot record until when this pool may write")
 			return leaseRetry

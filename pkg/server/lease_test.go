@@ -60,7 +60,7 @@ func newRig() *rig {
 			}
 			return r.badFence
 		},
-		record:   func(at time.Duration) error { r.recorded = at; return nil },
+		record:   func(_ context.Context, at time.Duration) error { r.recorded = at; return nil },
 		boot:     func() time.Duration { return r.clock },
 		promised: promisedFence,
 		observe:  func(bool) {},
@@ -190,7 +190,7 @@ func TestRestartDoesNotProlongThePromise(t *testing.T) {
 
 func TestDeadlineThatCannotBeRecordedServesNobody(t *testing.T) {
 	r := newRig()
-	r.record = func(time.Duration) error { return errors.New("disk full") }
+	r.record = func(context.Context, time.Duration) error { return errors.New("disk full") }
 	r.expect(t, 0, false, "acquire")
 }
 
@@ -219,7 +219,7 @@ func TestDeadlineFile(t *testing.T) {
 		t.Errorf("got %s, %v", at, err)
 	}
 	for _, want := range []time.Duration{time.Hour, 2 * time.Hour} {
-		if err := f.write(want); err != nil {
+		if err := f.write(t.Context(), want); err != nil {
 			t.Fatal(err)
 		}
 		if at, err := f.read(); at != want || err != nil {
@@ -235,7 +235,7 @@ func TestDeadlineFile(t *testing.T) {
 	if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.write(3 * time.Hour); dot.CodeOf(err) != dot.CodeUnavailable {
+	if err := f.write(t.Context(), 3*time.Hour); dot.CodeOf(err) != dot.CodeUnavailable {
 		t.Errorf("with the lock held for ever: got %v", err)
 	}
 	f.bootID = "another"

@@ -56,26 +56,36 @@ func lockPool(ctx context.Context, dir string, wait time.Duration) (*poolLock, e
 }
 
 func waitForLock(ctx context.Context, file *os.File, wait time.Duration) error {
-	const look = 100 * time.Millisecond
+	taken, err := flock(ctx, file, wait, func() {
+		klog.FromContext(ctx).Info("waiting for an earlier server of the pool to end", "holder", holderOf(file), "lock", file.Name())
+	})
+	if err == nil && !taken {
+		err = dot.Precondition("another dotmesh server of this machine (%s) serves the pool, and has not ended within %s: stop it first, or give this one another pool; its lock is %s", holderOf(file), wait, file.Name())
+	}
+	return err
+}
+
+// flock takes a file's lock, or tells that another process has kept it for all of
+// wait. waits is called once, when there is something to wait for.
+func flock(ctx context.Context, file *os.File, wait time.Duration, waits func()) (taken bool, err error) {
+	const look = 50 * time.Millisecond
 	deadline := time.Now().Add(wait)
 	for told := false; ; told = true {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
-			return nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			return dot.Errorf(dot.CodeInternal, "lock %s: %w", file.Name(), err)
+			return true, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			return false, dot.Errorf(dot.CodeInternal, "lock %s: %w", file.Name(), err)
 		case time.Now().After(deadline):
-			return dot.Precondition("another dotmesh server of this machine (%s) serves the pool, and has not ended within %s: stop it first, or give this one another pool; its lock is %s", holderOf(file), wait, file.Name())
+			return false, nil
 		}
 		if !told {
-			klog.FromContext(ctx).Info("waiting for an earlier server of the pool to end", "holder", holderOf(file), "lock", file.Name())
+			waits()
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		case <-time.After(look):
 		}
 	}
