@@ -3,6 +3,10 @@
 package server_test
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -82,4 +86,91 @@ func TestPoolIsListedWhenTheLeaseIsHeld(t *testing.T) {
 	case <-time.After(2 * time.Minute):
 		t.Error("the pool was listed before the lease was held")
 	}
+}
+
+// TestCommandThatOutlivesItsServer kills a server that has begun a snapshot which
+// is taken only after the next server has started. That one has to wait for it:
+// listed before, the pool would say that the commit was never taken, and then hold
+// a snapshot that nobody knows.
+func TestCommandThatOutlivesItsServer(t *testing.T) {
+	m := newMachine(t)
+	slow := newSlowPrograms(t)
+	first := m.spawn(false, "")
+	m.awaitReady(first.running)
+	v := must(t, first.Volumes.CreateVolume, pvc("db")).Volume
+	want := &v1.CreateSnapshotRequest{CsiName: "snapshot-late", Volume: v.Id}
+	slow.hold(t)
+	go func() { _, _ = call(first.Volumes.CreateSnapshot, want) }()
+	slow.awaitOne(t)
+	first.kill()
+	second := m.spawn(false, "")
+	for range 10 {
+		if res, err := call(second.Server.GetStatus, &v1.GetStatusRequest{}); err == nil && res.Ready {
+			t.Fatal("ready while a command of the server before it runs")
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+	slow.release(t)
+	m.awaitReady(second.running)
+	made := must(t, second.Volumes.CreateSnapshot, want).Snapshot
+	out, err := exec.Command("zfs", "list", "-H", "-r", "-t", "snapshot", "-o", "name", m.pool.Root().String()).Output()
+	if names := strings.Fields(string(out)); err != nil || len(names) != 1 || !strings.HasSuffix(made.Handle, strings.Split(names[0], "@")[1]) {
+		t.Errorf("snapshots %q, %v; want the one of %s", out, err, made.Handle)
+	}
+	second.kill()
+	third := m.spawn(false, "")
+	m.awaitReady(third.running)
+}
+
+// slowPrograms can make each `zfs program` of servers to come wait before it begins.
+type slowPrograms struct{ held, begun string }
+
+// newSlowPrograms puts a zfs in the PATH that is the real one but for that.
+func newSlowPrograms(t *testing.T) slowPrograms {
+	t.Helper()
+	zfs, err := exec.LookPath("zfs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := slowPrograms{held: filepath.Join(dir, "held"), begun: filepath.Join(dir, "begun")}
+	const script = `#!/bin/sh
+if [ "$1" = program ] && [ -e %[1]s ]; then
+	: >%[2]s
+	while [ -e %[1]s ]; do sleep 0.1; done
+fi
+exec %[3]s "$@"
+`
+	if err := os.WriteFile(filepath.Join(dir, "zfs"), fmt.Appendf(nil, script, s.held, s.begun, zfs), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Cleanup(func() { _ = os.Remove(s.held) }) // nothing waits for ever
+	return s
+}
+
+func (s slowPrograms) hold(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(s.held, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s slowPrograms) release(t *testing.T) {
+	t.Helper()
+	if err := os.Remove(s.held); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitOne waits until a program waits.
+func (s slowPrograms) awaitOne(t *testing.T) {
+	t.Helper()
+	for range 600 {
+		if _, err := os.Stat(s.begun); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("no zfs program was started")
 }

@@ -135,6 +135,7 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 	if err := s.keepOthersAway(ctx, root.Pool); err != nil {
 		return nil, err
 	}
+	client = client.Holding(s.lock.file)
 	e, cluster, err := s.openEngine(ctx, st, client, opened, root)
 	if err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 	}
 	p := &plane{
 		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
-		locks: newKeyLocks(), work: s.work, tails: newTails(st), about: info, now: func() time.Time { return time.Now().UTC() },
+		locks: newKeyLocks(), work: s.work, tails: newTails(st), memory: newMemory(), about: info, now: func() time.Time { return time.Now().UTC() },
 		health: &healthCache{check: e.Health, metrics: s.metrics, last: engine.Health{State: "ONLINE", Writes: true, SizeBytes: total, FreeBytes: free}},
 	}
 	err = registerPool(ctx, st, dot.Pool{

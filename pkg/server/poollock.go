@@ -24,7 +24,9 @@ const (
 )
 
 // poolLock keeps every other server process of this machine away from a pool,
-// for as long as this one lives: the kernel lets go of it with the process.
+// for as long as this one lives, and the ZFS commands that it began: the kernel
+// lets go of it with the last of them. A command outlives a server that is killed,
+// and what it does after the next one has listed the pool would never be seen.
 type poolLock struct {
 	dir  string // the pool's run directory
 	file *os.File
@@ -60,7 +62,7 @@ func waitForLock(ctx context.Context, file *os.File, wait time.Duration) error {
 		klog.FromContext(ctx).Info("waiting for an earlier server of the pool to end", "holder", holderOf(file), "lock", file.Name())
 	})
 	if err == nil && !taken {
-		err = dot.Precondition("another dotmesh server of this machine (%s) serves the pool, and has not ended within %s: stop it first, or give this one another pool; its lock is %s", holderOf(file), wait, file.Name())
+		err = dot.Precondition("another dotmesh server of this machine (%s) serves the pool, or a ZFS command that it began still runs, and has not ended within %s: stop it first, or give this one another pool; its lock is %s", holderOf(file), wait, file.Name())
 	}
 	return err
 }

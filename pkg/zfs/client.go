@@ -41,6 +41,16 @@ type Observer func(args []string, d time.Duration, err error)
 type Client struct {
 	cfg   Config
 	slots chan struct{} // nil: no bound
+	held  *os.File      // nil: none
+}
+
+// Holding gives a client of the same programs and bounds whose processes have file
+// open too, while they run: a flock(2) of it lasts until the last of them has ended,
+// also when who started them was killed.
+func (c *Client) Holding(file *os.File) *Client {
+	holding := *c
+	holding.held = file
+	return &holding
 }
 
 // New resolves the programs; it starts nothing.

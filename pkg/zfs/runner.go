@@ -111,6 +111,9 @@ func (c *Client) start(cmd command) (*process, error) {
 	p.cmd.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
 	p.cmd.Dir = "/"
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: c.cfg.Chroot}
+	if c.held != nil {
+		p.cmd.ExtraFiles = []*os.File{c.held}
+	}
 
 	var childEnds []io.Closer
 	defer func() {

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fake is a client whose zfs is a script, to test what real ZFS does not do on
@@ -46,6 +48,34 @@ func TestRunKeepsExitCodeAndStderr(t *testing.T) {
 	if !errors.As(err, &failure) || failure.ExitCode != 3 || !errors.Is(err, ErrNotFound) ||
 		!strings.Contains(err.Error(), "dataset does not exist") {
 		t.Errorf("got %#v", err)
+	}
+}
+
+func TestProcessesHoldAFileAsLongAsTheyRun(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	// It lives on as one does whose caller was killed.
+	c := fake(t, `(sleep 1) >/dev/null 2>&1 & exit 0`, Config{}).Holding(file)
+	if _, err := c.zfs(t.Context(), "list"); err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	other, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("while it runs: %v, want EWOULDBLOCK", err)
+	}
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX); err != nil {
+		t.Errorf("when it has ended: %v", err)
 	}
 }
 
