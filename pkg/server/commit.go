@@ -23,12 +23,18 @@ type order struct {
 	name   string
 	commit dot.Commit // without place and GUID; an id is chosen if it has none
 	branch dot.Branch
+	// volumeAt is the revision of the commit's volume if it was not read just now,
+	// nor was the branch: errOutdated when either has changed.
+	volumeAt int64
 }
 
 func isCSI(intent string) bool { return !strings.HasPrefix(intent, dmIntent) }
 
 // errDone tells that the commit of a CSI name exists.
 var errDone = errors.New("the commit was made before")
+
+// errOutdated tells that an order was made of what is not so any more.
+var errOutdated = errors.New("the volume or its branch has changed since it was read")
 
 // makeCommit writes an intent, takes the snapshot and writes the commit. A retry
 // finds the intent and goes on with it.
@@ -77,8 +83,11 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 	}
 	at, err := p.applyAt(ctx, func(t *store.Txn) {
 		t.Absent(store.IntentKey(o.name)).Absent(store.SnapshotKey(o.name)).Epoch(o.branch.ID, o.branch.Epoch)
-		if !o.commit.Volume.IsZero() {
-			t.Present(store.VolumeKey(o.commit.Volume))
+		switch volume := store.VolumeKey(o.commit.Volume); {
+		case o.volumeAt != 0:
+			t.Unchanged(volume, o.volumeAt)
+		case !o.commit.Volume.IsZero():
+			t.Present(volume)
 		}
 		keeps(t)
 		t.PutIntent(i)
@@ -91,6 +100,8 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 		return none, err
 	case conflict.On(store.SnapshotKey(o.name)):
 		return none, errDone
+	case o.volumeAt != 0 && (conflict.On(store.VolumeKey(o.commit.Volume)) || conflict.On(store.EpochKey(o.branch.ID))):
+		return none, errOutdated
 	case conflict.On(store.VolumeKey(o.commit.Volume)):
 		return none, dot.NotFound("volume %s was deleted meanwhile", o.commit.Volume)
 	case conflict.On(store.EpochKey(o.branch.ID)):

@@ -24,6 +24,7 @@ type plane struct {
 	locks   *keyLocks
 	work    *worker
 	tails   *tails
+	memory  *memory
 	health  *healthCache
 	about   about
 	now     func() time.Time

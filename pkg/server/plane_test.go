@@ -65,7 +65,7 @@ func planeOn(t *testing.T, s *store.Store) *plane {
 	}
 	p := &plane{
 		store: s, engine: e, cluster: c.Value, pool: dot.PoolIDOf(7), node: "here", locks: newKeyLocks(),
-		work: newWorker(), tails: newTails(s), now: time.Now, lease: &leaseKeeper{observe: func(bool) {}},
+		work: newWorker(), tails: newTails(s), memory: newMemory(), now: time.Now, lease: &leaseKeeper{observe: func(bool) {}},
 		health: &healthCache{last: engine.Health{SizeBytes: 100 << 30}},
 	}
 	lease, err := s.AcquirePoolLease(t.Context(), p.pool, store.Instance{Name: "x", BootID: "y"}, leaseTTL)

@@ -40,6 +40,46 @@ func TestACommitOfAStaleReadIsRefusedOnceItsBranchIsHidden(t *testing.T) {
 	}
 }
 
+// TestACommitOfWhatIsRememberedSeesWhatChanged: the intent of a volume that was
+// committed before is written without a read, and only where nothing has changed.
+func TestACommitOfWhatIsRememberedSeesWhatChanged(t *testing.T) {
+	p := testPlane(t) // its pool is empty: every commit ends after its intent
+	commit := func(c claim, name string) (store.Record[store.Intent], error) {
+		_, _ = p.createSnapshot(t.Context(), &v1.CreateSnapshotRequest{CsiName: name, Volume: c.volume.ID.String()})
+		return p.store.GetIntent(t.Context(), name)
+	}
+	c := add(t, p, "x", p.pool)
+	if _, err := commit(c, "first"); err != nil {
+		t.Fatal(err)
+	}
+	if from, ok := p.memory.recall(c.volume.ID); !ok || from.fresh {
+		t.Fatalf("got %+v, %t, want what the commit read", from, ok)
+	}
+	c.volume.SizeBytes *= 2
+	if err := p.store.Txn().PutVolume(c.volume).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := commit(c, "grown"); err != nil || i.Value.Commit.SizeBytes != c.volume.SizeBytes {
+		t.Errorf("after the volume had changed: got %d bytes, %v, want %d", i.Value.Commit.SizeBytes, err, c.volume.SizeBytes)
+	}
+	c.branch.Epoch = c.branch.Epoch.Next()
+	if err := p.store.Txn().PutBranch(c.branch).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := commit(c, "raised"); err != nil || i.Value.Epoch != c.branch.Epoch {
+		t.Errorf("after the branch had changed: got epoch %s, %v, want %s", i.Value.Epoch, err, c.branch.Epoch)
+	}
+	if err := p.store.Txn().DeleteVolume(c.volume.ID).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := commit(c, "late"); dot.CodeOf(err) != dot.CodeNotFound || err == nil {
+		t.Errorf("after the volume had gone: got %+v, %v, want no intent", i.Value, err)
+	}
+	if _, ok := p.memory.recall(c.volume.ID); ok {
+		t.Error("a volume that is gone is remembered")
+	}
+}
+
 // TestADotGoesOrIsKept runs what keeps a dot for dm between the reads and the
 // transaction of a deletion, and the other way round: one of the two is refused.
 func TestADotGoesOrIsKept(t *testing.T) {

@@ -29,39 +29,69 @@ func (p *plane) createSnapshot(ctx context.Context, req *dotmeshv1.CreateSnapsho
 		return nil, err
 	}
 	defer unlock()
-	rec, there, err := found(p.store.GetVolume(ctx, id))
+	c, err := p.commitRemembered(ctx, req, id)
+	if errors.Is(err, errOutdated) {
+		c, err = p.commitRead(ctx, req, id)
+	}
+	switch {
+	case err == nil:
+		return snapshotResponse(c, req.Volume), nil
+	case errors.Is(err, errDone):
+		return p.meetSnapshot(ctx, req, id)
+	}
+	return nil, err
+}
+
+// commitRemembered commits a volume without reading it; errOutdated when it has to
+// be read.
+func (p *plane) commitRemembered(ctx context.Context, req *dotmeshv1.CreateSnapshotRequest, id dot.VolumeID) (dot.Commit, error) {
+	from, ok := p.memory.recall(id)
+	if !ok {
+		return dot.Commit{}, errOutdated
+	}
+	c, err := p.commitVolume(ctx, req, from)
+	if errors.Is(err, errOutdated) {
+		p.memory.forget(id)
+	}
+	return c, err
+}
+
+func (p *plane) commitRead(ctx context.Context, req *dotmeshv1.CreateSnapshotRequest, id dot.VolumeID) (dot.Commit, error) {
+	v, there, err := found(p.store.GetVolume(ctx, id))
 	if err != nil {
-		return nil, err
+		return dot.Commit{}, err
 	}
 	if !there {
-		// The volume may be gone while the snapshot of this name lives.
-		return p.meetSnapshot(ctx, req, id)
+		return dot.Commit{}, errDone // or it never was: the caller looks
 	}
-	v := rec.Value
-	if v.State != dot.Ready {
-		return nil, dot.Errorf(dot.CodeAborted, "volume %s is not ready (%s); try again", v.ID, v.State)
-	}
-	b, err := p.store.FindBranch(ctx, v.Branch)
+	b, err := p.store.FindBranch(ctx, v.Value.Branch)
 	if err != nil {
-		return nil, err
+		return dot.Commit{}, err
 	}
-	if b.Value.Master != p.pool {
-		return nil, dot.Precondition("volume %s is on node %s: ask that node's server", v.ID, p.nodeOf(ctx, b.Value.Master))
+	return p.commitVolume(ctx, req, remembered{volume: v, branch: b.Value, fresh: true})
+}
+
+// commitVolume makes the commit that a request is for; errOutdated when what is
+// remembered of the volume is not so any more.
+func (p *plane) commitVolume(ctx context.Context, req *dotmeshv1.CreateSnapshotRequest, from remembered) (dot.Commit, error) {
+	v, b := from.volume.Value, from.branch
+	switch {
+	case v.State != dot.Ready:
+		return dot.Commit{}, dot.Errorf(dot.CodeAborted, "volume %s is not ready (%s); try again", v.ID, v.State)
+	case b.Master != p.pool:
+		return dot.Commit{}, dot.Precondition("volume %s is on node %s: ask that node's server", v.ID, p.nodeOf(ctx, b.Master))
+	case b.Hidden:
+		return dot.Commit{}, dot.Errorf(dot.CodeAborted, "the branch of volume %s was reset or deleted meanwhile; try again", v.ID)
 	}
-	if b.Value.Hidden {
-		return nil, dot.Errorf(dot.CodeAborted, "the branch of volume %s was reset or deleted meanwhile; try again", v.ID)
-	}
-	c, err := p.makeCommit(ctx, order{name: req.CsiName, branch: b.Value, commit: dot.Commit{
+	p.memory.keep(from)
+	o := order{name: req.CsiName, branch: b, commit: dot.Commit{
 		Dot: v.Dot, Branch: v.Branch, Author: callerOf(ctx), Message: req.Message, Time: p.now(),
-		Metadata: metadata, Volume: v.ID, Subdot: v.Subdot, SizeBytes: v.SizeBytes, CSIName: req.CsiName,
-	}})
-	if errors.Is(err, errDone) {
-		return p.meetSnapshot(ctx, req, id)
+		Metadata: dot.Metadata(req.Metadata), Volume: v.ID, Subdot: v.Subdot, SizeBytes: v.SizeBytes, CSIName: req.CsiName,
+	}}
+	if !from.fresh {
+		o.volumeAt = from.volume.Revision
 	}
-	if err != nil {
-		return nil, err
-	}
-	return snapshotResponse(c, req.Volume), nil
+	return p.makeCommit(ctx, o)
 }
 
 // snapshotResponse names the source as the caller does: by a hand-written handle,
