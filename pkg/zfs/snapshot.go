@@ -95,9 +95,10 @@ func (c *Client) snapshotRound(ctx context.Context, specs []SnapshotSpec, round 
 	if err != nil {
 		return err
 	}
+	// Without "--" a value that begins with "-" would be an option of zfs's own.
 	args := append([]string{
 		"zfs", "program", "-j", "-m", strconv.Itoa(programMemory),
-		chosen[0].Snapshot.Dataset().Pool().String(), "-",
+		"--", chosen[0].Snapshot.Dataset().Pool().String(), "-",
 	}, argv...)
 	out, err := c.run(ctx, command{path: c.cfg.ZFS, args: args, input: snapshotProgram})
 	if err != nil {
@@ -191,32 +192,4 @@ func (c *Client) DestroyBookmark(ctx context.Context, b Bookmark) error {
 		return err
 	}
 	return c.mutateZFS(ctx, operation{BeforeDestroyBookmark, AfterDestroyBookmark}, "destroy", b.String())
-}
-
-// Hold keeps snapshots from being destroyed until Release. ErrExists when held
-// under that tag already.
-func (c *Client) Hold(ctx context.Context, tag string, snaps ...Snapshot) error {
-	return c.holds(ctx, operation{BeforeHold, AfterHold}, "hold", tag, snaps)
-}
-
-// Release ends holds. ErrNotFound when there was none.
-func (c *Client) Release(ctx context.Context, tag string, snaps ...Snapshot) error {
-	return c.holds(ctx, operation{BeforeRelease, AfterRelease}, "release", tag, snaps)
-}
-
-func (c *Client) holds(ctx context.Context, op operation, verb, tag string, snaps []Snapshot) error {
-	if len(snaps) == 0 {
-		return nil
-	}
-	if err := checkComponent(tag); err != nil {
-		return fmt.Errorf("hold tag: %w: %w", ErrInvalidName, err)
-	}
-	args := []string{verb, tag}
-	for _, s := range snaps {
-		if err := check(nil, s); err != nil {
-			return err
-		}
-		args = append(args, s.String())
-	}
-	return c.mutateZFS(ctx, op, args...)
 }
