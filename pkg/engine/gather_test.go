@@ -33,7 +33,8 @@ func (k *taker) take(ctx context.Context, specs []zfs.SnapshotSpec) ([]zfs.Snaps
 }
 
 func spec(n int) zfs.SnapshotSpec {
-	return zfs.SnapshotSpec{Snapshot: must(zfs.ParseSnapshot(fmt.Sprintf("pool/a%d@c", n)))}
+	d := must(zfs.ParseDataset(fmt.Sprintf("pool/a%d", n)))
+	return zfs.SnapshotSpec{Snapshot: must(d.Snapshot("c"))}
 }
 
 // waitFor waits until n callers wait in the queue.

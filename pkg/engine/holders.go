@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path"
@@ -24,16 +23,6 @@ type Holder struct {
 
 func (h Holder) String() string {
 	return fmt.Sprintf("%s (process %d) at %s", h.Command, h.PID, h.Path)
-}
-
-// Holders finds who mounts a branch's dataset, in /proc/*/mountinfo, one of each
-// mount namespace. It sees what this process's PID namespace shows.
-func (e *Engine) Holders(ctx context.Context, branch dot.BranchID) ([]Holder, error) {
-	b, err := e.here(branch)
-	if err != nil {
-		return nil, err
-	}
-	return holders(b.dataset), nil
 }
 
 // PoolHolders finds who mounts anything of a pool.

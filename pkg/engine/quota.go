@@ -27,7 +27,7 @@ func quotaProperty(project uint32) zfs.Property {
 	if project == rootProject {
 		return zfs.PropRefquota
 	}
-	return zfs.Property("projectquota@" + strconv.FormatUint(uint64(project), 10))
+	return zfs.ProjectQuotaProperty(project)
 }
 
 func quotaValue(bytes int64) string {

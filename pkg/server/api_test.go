@@ -25,16 +25,23 @@ const testKey = "a-key-for-this-test"
 // starting serves the API of a server that has neither registry nor pool yet.
 func starting(t *testing.T) (address string, files pki.Files) {
 	t.Helper()
+	return startingWith(t, func(*Config) {})
+}
+
+func startingWith(t *testing.T, change func(*Config)) (address string, files pki.Files) {
+	t.Helper()
 	secrets := t.TempDir()
 	put(t, secrets, apiKeyFile, testKey)
 	files, err := pki.EnsureDir(filepath.Join(t.TempDir(), "tls"), pki.LocalNames(), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{
+	cfg := Config{
 		NodeName: "n", Pool: PoolConfig{Root: "pool"}, Etcd: EtcdConfig{Endpoints: []string{"http://127.0.0.1:1"}},
 		Listen: "127.0.0.1:0", TLSCert: files.Cert, TLSKey: files.Key, SecretDir: secrets, RunDir: t.TempDir(), Version: "v",
-	})
+	}
+	change(&cfg)
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

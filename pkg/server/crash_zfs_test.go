@@ -260,9 +260,8 @@ func elsewhere() map[string]string {
 		admin    = "nothing calls it but tests and administrators"
 	)
 	return map[string]string{
-		"zfs.rename": unused, "zfs.rename-snapshot": unused, "zfs.bookmark": unused, "zfs.destroy-bookmark": unused,
-		"zfs.hold": unused, "zfs.release": unused, "zfs.receive": unused, "zfs.abort-receive": unused,
-		"zfs.destroy-pool": admin, "zfs.set-pool": admin, "zfs.project-quota": "nothing calls it: a head's quotas are set together with its other properties",
+		"zfs.rename": unused, "zfs.bookmark": unused, "zfs.destroy-bookmark": unused,
+		"zfs.receive": unused, "zfs.abort-receive": unused, "zfs.destroy-pool": admin,
 		"zfs.create-pool": poolTest, "zfs.import": poolTest, "zfs.export": poolTest, "zfs.expand-device": poolTest,
 		"pool.allocate": poolTest, "pool.attach": poolTest, "pool.mark": poolTest, "pool.extend": poolTest, "pool.detach": poolTest,
 	}

@@ -33,6 +33,20 @@ type healthCache struct {
 	running bool
 }
 
+// newHealthCache begins with what was seen of the pool when it was opened.
+func newHealthCache(check func(context.Context, time.Duration) (engine.Health, error), m *metrics, opened engine.Health) *healthCache {
+	h := &healthCache{check: check, metrics: m, last: opened}
+	h.show()
+	return h
+}
+
+// show tells the metrics; the caller holds h.mu, or has h alone.
+func (h *healthCache) show() {
+	h.metrics.pool.WithLabelValues(h.last.State).Set(1)
+	h.metrics.free.Set(float64(h.last.FreeBytes))
+	h.metrics.size.Set(float64(h.last.SizeBytes))
+}
+
 // get gives the last answer, and has a new one made if that is old.
 func (h *healthCache) get(ctx context.Context) (engine.Health, error) {
 	h.mu.Lock()
@@ -62,10 +76,8 @@ func (h *healthCache) refresh(ctx context.Context) {
 		if now.SizeBytes == 0 { // a pool that hangs does not tell
 			now.SizeBytes, now.FreeBytes = h.last.SizeBytes, h.last.FreeBytes
 		}
-		h.metrics.pool.WithLabelValues(now.State).Set(1)
-		h.metrics.free.Set(float64(now.FreeBytes))
-		h.metrics.size.Set(float64(now.SizeBytes))
 		h.last = now
+		h.show()
 	}
 	h.err, h.at, h.running = err, time.Now(), false
 }

@@ -147,7 +147,7 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 	p := &plane{
 		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
 		locks: newKeyLocks(), work: s.work, tails: newTails(st), memory: newMemory(), about: info, now: func() time.Time { return time.Now().UTC() },
-		health: &healthCache{check: e.Health, metrics: s.metrics, last: engine.Health{State: "ONLINE", Writes: true, SizeBytes: total, FreeBytes: free}},
+		health: newHealthCache(e.Health, s.metrics, engine.Health{State: "ONLINE", Writes: true, SizeBytes: total, FreeBytes: free}),
 	}
 	err = registerPool(ctx, st, dot.Pool{
 		ID: p.pool, Name: info.poolName, Node: p.node, SizeBytes: total, FreeBytes: free, Health: "ONLINE",

@@ -23,9 +23,6 @@ type Config struct {
 	// Timeout bounds every command but Send and Receive, which only their
 	// context bounds. Default 2 min.
 	Timeout time.Duration
-	// MaxProcesses bounds the processes that run at once, streams excepted;
-	// 0: no bound. A call waits for its turn as long as its context lives.
-	MaxProcesses int
 	// Crash is called at the points that Points lists.
 	Crash crash.Hook
 	// Observe is called after every process, on the caller's goroutine.
@@ -39,12 +36,11 @@ type Observer func(args []string, d time.Duration, err error)
 
 // Client runs ZFS commands. It is safe for use by several goroutines.
 type Client struct {
-	cfg   Config
-	slots chan struct{} // nil: no bound
-	held  *os.File      // nil: none
+	cfg  Config
+	held *os.File // nil: none
 }
 
-// Holding gives a client of the same programs and bounds whose processes have file
+// Holding gives a client of the same programs whose processes have file
 // open too, while they run: a flock(2) of it lasts until the last of them has ended,
 // also when who started them was killed.
 func (c *Client) Holding(file *os.File) *Client {
@@ -65,11 +61,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 2 * time.Minute
 	}
-	c := &Client{cfg: cfg}
-	if cfg.MaxProcesses > 0 {
-		c.slots = make(chan struct{}, cfg.MaxProcesses)
-	}
-	return c, nil
+	return &Client{cfg: cfg}, nil
 }
 
 // resolve finds a program as the process will see it, that is inside root.

@@ -13,7 +13,11 @@
 //
 // What is not offered, on purpose: rollback, `receive -F`, `destroy -r|-R|-f`,
 // `rename -f`, `clone -p`: none of them can be told from the destruction of data
-// that somebody still wants.
+// that somebody still wants. Neither are holds: a process each, to keep what only
+// this system destroys.
+//
+// Streams (sendreceive.go, stream.go), bookmarks and Rename are what replication
+// and a head that diverged need; nothing else calls them.
 //
 // The vocabulary (kinds of datasets, pool states, what a dataset and a pool
 // report about their space) is that of mistifyio/go-zfs. Its processes are not

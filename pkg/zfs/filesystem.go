@@ -79,18 +79,6 @@ func (c *Client) Rename(ctx context.Context, from, to Dataset) error {
 	return c.mutateZFS(ctx, operation{BeforeRename, AfterRename}, "rename", "-u", from.String(), to.String())
 }
 
-// RenameSnapshot renames a snapshot within its filesystem.
-func (c *Client) RenameSnapshot(ctx context.Context, from Snapshot, name string) error {
-	if err := check(nil, from); err != nil {
-		return err
-	}
-	to, err := from.dataset.Snapshot(name)
-	if err != nil {
-		return err
-	}
-	return c.mutateZFS(ctx, operation{BeforeRenameSnapshot, AfterRenameSnapshot}, "rename", from.String(), to.String())
-}
-
 // Promote swaps a clone with its origin. ErrNotClone, ErrExists with the
 // colliding snapshot names, ErrBusy.
 func (c *Client) Promote(ctx context.Context, clone Dataset) error {

@@ -14,8 +14,6 @@ type ImportSpec struct {
 	// GUID or Name names the pool; GUID wins.
 	GUID GUID
 	Name PoolName
-	// NewName renames it while importing.
-	NewName PoolName
 	// Props are pool properties for this import; cachefile=none always.
 	Props Props
 	// Force imports a pool that another system used last (-f). It destroys a
@@ -56,11 +54,7 @@ func importArgs(spec ImportSpec) ([]string, error) {
 	for _, device := range spec.Devices {
 		args = append(args, "-d", device)
 	}
-	args = append(args, pool)
-	if !spec.NewName.IsZero() {
-		args = append(args, spec.NewName.String())
-	}
-	return args, nil
+	return append(args, pool), nil
 }
 
 // Importable is a pool that could be imported. Destroyed pools are not listed.

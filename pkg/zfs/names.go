@@ -130,15 +130,6 @@ type Snapshot struct {
 	name    string
 }
 
-// ParseSnapshot parses "pool/a@name".
-func ParseSnapshot(s string) (Snapshot, error) {
-	d, name, err := parseLeaf(s, '@')
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return Snapshot{d, name}, nil
-}
-
 // Dataset is the filesystem that the snapshot is of.
 func (s Snapshot) Dataset() Dataset { return s.dataset }
 
@@ -154,15 +145,6 @@ func (s Snapshot) String() string { return leafString(s.dataset, '@', s.name) }
 type Bookmark struct {
 	dataset Dataset
 	name    string
-}
-
-// ParseBookmark parses "pool/a#name".
-func ParseBookmark(s string) (Bookmark, error) {
-	d, name, err := parseLeaf(s, '#')
-	if err != nil {
-		return Bookmark{}, err
-	}
-	return Bookmark{d, name}, nil
 }
 
 // Dataset is the filesystem that the bookmark belongs to.
@@ -202,18 +184,6 @@ func leafString(d Dataset, sep byte, name string) string {
 		return ""
 	}
 	return d.path + string(sep) + name
-}
-
-func parseLeaf(s string, sep byte) (Dataset, string, error) {
-	path, name, found := strings.Cut(s, string(sep))
-	if !found {
-		return Dataset{}, "", fmt.Errorf("%q: %w: it has no %q", s, ErrInvalidName, sep)
-	}
-	d, err := ParseDataset(path)
-	if err != nil {
-		return Dataset{}, "", err
-	}
-	return d, name, checkLeaf(d, sep, name)
 }
 
 func checkLeaf(d Dataset, sep byte, name string) error {

@@ -55,9 +55,10 @@ func TestDatasetParts(t *testing.T) {
 }
 
 func TestSnapshotNames(t *testing.T) {
-	s, err := ParseSnapshot("pool/a@b")
-	if err != nil || s.String() != "pool/a@b" || s.Dataset().String() != "pool/a" || s.Name() != "b" {
-		t.Errorf("ParseSnapshot = %v, %v", s, err)
+	a := Dataset{"pool/a"}
+	s, err := a.Snapshot("b")
+	if err != nil || s.String() != "pool/a@b" || s.Dataset() != a || s.Name() != "b" {
+		t.Errorf("Snapshot = %v, %v", s, err)
 	}
 	d := Dataset{"pool/" + strings.Repeat("x", 200)}
 	if _, err := d.Snapshot(strings.Repeat("y", 49)); err != nil {
@@ -66,14 +67,20 @@ func TestSnapshotNames(t *testing.T) {
 	if _, err := d.Snapshot(strings.Repeat("y", 50)); !errors.Is(err, ErrInvalidName) {
 		t.Errorf("256 bytes: %v", err)
 	}
-	for _, bad := range []string{"pool", "pool@", "@x", "pool@a@b", "pool@a/b", "pool@-x", "pool@a b", "pool@a%b", "pool#a"} {
-		if _, err := ParseSnapshot(bad); !errors.Is(err, ErrInvalidName) {
-			t.Errorf("ParseSnapshot(%q): %v", bad, err)
+	for _, bad := range []string{"", "a@b", "a#b", "a/b", "-x", "a b", "a%b"} {
+		if _, err := a.Snapshot(bad); !errors.Is(err, ErrInvalidName) {
+			t.Errorf("Snapshot(%q): %v", bad, err)
+		}
+		if _, err := a.Bookmark(bad); !errors.Is(err, ErrInvalidName) {
+			t.Errorf("Bookmark(%q): %v", bad, err)
 		}
 	}
-	b, err := ParseBookmark("pool/a#b")
+	if _, err := (Dataset{}).Snapshot("x"); !errors.Is(err, ErrInvalidName) {
+		t.Errorf("snapshot of nothing: %v", err)
+	}
+	b, err := a.Bookmark("b")
 	if err != nil || b.String() != "pool/a#b" {
-		t.Errorf("ParseBookmark = %v, %v", b, err)
+		t.Errorf("Bookmark = %v, %v", b, err)
 	}
 	if (Snapshot{}).String() != "" || !(Snapshot{}).IsZero() || (Bookmark{}).String() != "" {
 		t.Error("zero values have names")
@@ -117,10 +124,11 @@ func FuzzNames(f *testing.F) {
 		if d, err := ParseDataset(s); err == nil && (d.String() != s || hostile(s) || strings.ContainsAny(s, "@#")) {
 			t.Errorf("dataset %q", s)
 		}
-		if snap, err := ParseSnapshot(s); err == nil && (snap.String() != s || hostile(s) || strings.Count(s, "@") != 1) {
+		a := Dataset{"pool/a"}
+		if snap, err := a.Snapshot(s); err == nil && (snap.Name() != s || hostile(snap.String()) || strings.ContainsAny(s, "@#/")) {
 			t.Errorf("snapshot %q", s)
 		}
-		if b, err := ParseBookmark(s); err == nil && (b.String() != s || hostile(s) || strings.Count(s, "#") != 1) {
+		if b, err := a.Bookmark(s); err == nil && (b.Name() != s || hostile(b.String()) || strings.ContainsAny(s, "@#/")) {
 			t.Errorf("bookmark %q", s)
 		}
 	})

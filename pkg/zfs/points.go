@@ -22,8 +22,6 @@ const (
 	AfterDestroySnaps     crash.Point = "zfs.destroy-snapshots.after"
 	BeforeRename          crash.Point = "zfs.rename.before"
 	AfterRename           crash.Point = "zfs.rename.after"
-	BeforeRenameSnapshot  crash.Point = "zfs.rename-snapshot.before"
-	AfterRenameSnapshot   crash.Point = "zfs.rename-snapshot.after"
 	BeforePromote         crash.Point = "zfs.promote.before"
 	AfterPromote          crash.Point = "zfs.promote.after"
 	BeforeSet             crash.Point = "zfs.set.before"
@@ -36,16 +34,10 @@ const (
 	AfterBookmark         crash.Point = "zfs.bookmark.after"
 	BeforeDestroyBookmark crash.Point = "zfs.destroy-bookmark.before"
 	AfterDestroyBookmark  crash.Point = "zfs.destroy-bookmark.after"
-	BeforeHold            crash.Point = "zfs.hold.before"
-	AfterHold             crash.Point = "zfs.hold.after"
-	BeforeRelease         crash.Point = "zfs.release.before"
-	AfterRelease          crash.Point = "zfs.release.after"
 	BeforeReceive         crash.Point = "zfs.receive.before"
 	AfterReceive          crash.Point = "zfs.receive.after"
 	BeforeAbortReceive    crash.Point = "zfs.abort-receive.before"
 	AfterAbortReceive     crash.Point = "zfs.abort-receive.after"
-	BeforeProjectQuota    crash.Point = "zfs.project-quota.before"
-	AfterProjectQuota     crash.Point = "zfs.project-quota.after"
 	BeforeFence           crash.Point = "zfs.fence.before"
 	AfterFence            crash.Point = "zfs.fence.after"
 	BeforeCreatePool      crash.Point = "zfs.create-pool.before"
@@ -58,8 +50,6 @@ const (
 	AfterDestroyPool      crash.Point = "zfs.destroy-pool.after"
 	BeforeExpandDevice    crash.Point = "zfs.expand-device.before"
 	AfterExpandDevice     crash.Point = "zfs.expand-device.after"
-	BeforeSetPool         crash.Point = "zfs.set-pool.before"
-	AfterSetPool          crash.Point = "zfs.set-pool.after"
 )
 
 // Points lists every crash point that a call of this package passes.
@@ -67,16 +57,15 @@ func Points() []crash.Point {
 	return []crash.Point{
 		BeforeCreate, AfterCreate, BeforeClone, AfterClone,
 		BeforeDestroy, AfterDestroy, BeforeDestroySnaps, AfterDestroySnaps,
-		BeforeRename, AfterRename, BeforeRenameSnapshot, AfterRenameSnapshot,
+		BeforeRename, AfterRename,
 		BeforePromote, AfterPromote, BeforeSet, AfterSet, BeforeInherit, AfterInherit,
 		BeforeSnapshot, AfterSnapshot, BeforeBookmark, AfterBookmark,
-		BeforeDestroyBookmark, AfterDestroyBookmark, BeforeHold, AfterHold,
-		BeforeRelease, AfterRelease, BeforeReceive, AfterReceive,
-		BeforeAbortReceive, AfterAbortReceive, BeforeProjectQuota, AfterProjectQuota,
+		BeforeDestroyBookmark, AfterDestroyBookmark,
+		BeforeReceive, AfterReceive,
+		BeforeAbortReceive, AfterAbortReceive,
 		BeforeFence, AfterFence, BeforeCreatePool, AfterCreatePool,
 		BeforeImport, AfterImport, BeforeExport, AfterExport,
 		BeforeDestroyPool, AfterDestroyPool, BeforeExpandDevice, AfterExpandDevice,
-		BeforeSetPool, AfterSetPool,
 	}
 }
 

@@ -207,11 +207,3 @@ func (c *Client) ExpandDevice(ctx context.Context, p PoolName, device string) er
 	}
 	return c.mutateZpool(ctx, operation{BeforeExpandDevice, AfterExpandDevice}, "online", "-e", p.String(), device)
 }
-
-// SetPoolProperty sets one pool property.
-func (c *Client) SetPoolProperty(ctx context.Context, p PoolName, name Property, value string) error {
-	if err := check(Props{name: value}, p.Root()); err != nil {
-		return err
-	}
-	return c.mutateZpool(ctx, operation{BeforeSetPool, AfterSetPool}, "set", string(name)+"="+value, p.String())
-}

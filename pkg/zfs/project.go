@@ -1,107 +1,20 @@
 package zfs
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// ProjectQuota is a limit for one project id; 0 is no limit.
-type ProjectQuota struct {
-	Bytes, Objects uint64
-}
-
-// ProjectUsage is what one project id uses and may use; 0 quota is no limit.
-type ProjectUsage struct {
-	ID                        uint32
-	UsedBytes, QuotaBytes     uint64
-	UsedObjects, QuotaObjects uint64
-}
-
-// SetProjectQuotas sets bytes and objects of any number of projects of one
-// dataset in one process. Project 0 is everything that has no project; ZFS
-// takes no quota for it.
-func (c *Client) SetProjectQuotas(ctx context.Context, d Dataset, quotas map[uint32]ProjectQuota) error {
-	if err := check(nil, d); err != nil {
-		return err
-	}
-	if len(quotas) == 0 {
-		return nil
-	}
-	args := []string{"set"}
-	for _, id := range slices.Sorted(maps.Keys(quotas)) {
-		if id == 0 {
-			return fmt.Errorf("quota of project 0 of %s: %w", d, ErrInvalidValue)
-		}
-		args = append(args,
-			fmt.Sprintf("%s=%s", ProjectQuotaProperty(id), quotaValue(quotas[id].Bytes)),
-			fmt.Sprintf("projectobjquota@%d=%s", id, quotaValue(quotas[id].Objects)))
-	}
-	return c.mutateZFS(ctx, operation{BeforeProjectQuota, AfterProjectQuota}, append(args, d.String())...)
-}
-
-// ProjectQuotaProperty is the byte quota of a project, for `-o` of a create.
+// ProjectQuotaProperty is the byte quota of a project, with a value in bytes or "none".
+// ZFS takes none for project 0, which is everything that has no project.
 func ProjectQuotaProperty(id uint32) Property {
 	return Property("projectquota@" + strconv.FormatUint(uint64(id), 10))
-}
-
-func quotaValue(n uint64) string {
-	if n == 0 {
-		return "none"
-	}
-	return strconv.FormatUint(n, 10)
-}
-
-// ProjectUsage reads all projects of a dataset, ordered by id. One process.
-// What was written in the last seconds may not be counted yet.
-func (c *Client) ProjectUsage(ctx context.Context, d Dataset) ([]ProjectUsage, error) {
-	if err := check(nil, d); err != nil {
-		return nil, err
-	}
-	out, err := c.zfs(ctx, "projectspace", "-H", "-p", "-o", "name,used,quota,objused,objquota", d.String())
-	if err != nil {
-		return nil, err
-	}
-	return parseProjectUsage(string(out))
-}
-
-func parseProjectUsage(out string) ([]ProjectUsage, error) {
-	var usage []ProjectUsage
-	for line := range strings.Lines(out) {
-		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(fields) != 5 {
-			return nil, fmt.Errorf("line %q of zfs projectspace: %w", shorten(line), ErrUnexpectedOutput)
-		}
-		var numbers [5]uint64
-		for i, field := range fields {
-			if field == "none" || field == "-" {
-				continue
-			}
-			var err error
-			if numbers[i], err = strconv.ParseUint(field, 10, 64); err != nil {
-				return nil, fmt.Errorf("line %q of zfs projectspace: %w", shorten(line), ErrUnexpectedOutput)
-			}
-		}
-		if numbers[0] > 1<<32-1 {
-			return nil, fmt.Errorf("project id in line %q of zfs projectspace: %w", shorten(line), ErrUnexpectedOutput)
-		}
-		usage = append(usage, ProjectUsage{
-			ID:        uint32(numbers[0]),
-			UsedBytes: numbers[1], QuotaBytes: numbers[2],
-			UsedObjects: numbers[3], QuotaObjects: numbers[4],
-		})
-	}
-	slices.SortFunc(usage, func(a, b ProjectUsage) int { return int(int64(a.ID) - int64(b.ID)) })
-	return usage, nil
 }
 
 // fsxattr is struct fsxattr of linux/fs.h, which ioctl_xfs_fsgetxattr(2) describes.

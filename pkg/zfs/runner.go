@@ -25,7 +25,7 @@ const (
 type command struct {
 	path string
 	args []string // args[0] is "zfs" or "zpool"
-	// stdin and stdout make it a stream: no default timeout, no slot.
+	// stdin and stdout make it a stream: no default timeout.
 	stdin  io.Reader
 	stdout io.Writer
 	// input is small standard input of a command that is no stream.
@@ -43,46 +43,25 @@ func (c *Client) zpool(ctx context.Context, args ...string) ([]byte, error) {
 // run is the one place that starts processes. It returns when the process has
 // ended and its output was read, or killGrace after the context ended.
 func (c *Client) run(ctx context.Context, cmd command) ([]byte, error) {
-	stream := cmd.stdin != nil || cmd.stdout != nil
-	if !stream {
+	if cmd.stdin == nil && cmd.stdout == nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
 		defer cancel()
 	}
-	release, err := c.slot(ctx, stream)
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, &CommandError{Args: cmd.args, ExitCode: -1, Cause: err}
 	}
 	p, err := c.start(cmd)
 	if err != nil {
-		release()
 		return nil, &CommandError{Args: cmd.args, ExitCode: -1, Cause: err}
 	}
 	began := time.Now()
-	go func() {
-		p.wait()
-		release()
-	}()
+	go p.wait()
 	out, err := p.outcome(ctx)
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(cmd.args, time.Since(began), err)
 	}
 	return out, err
-}
-
-func (c *Client) slot(ctx context.Context, stream bool) (release func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if c.slots == nil || stream {
-		return func() {}, nil
-	}
-	select {
-	case c.slots <- struct{}{}:
-		return func() { <-c.slots }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for one of %d ZFS processes to end: %w", cap(c.slots), ctx.Err())
-	}
 }
 
 // process is a started command. Its pipes are its own rather than exec.Cmd's,

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,41 +116,6 @@ func TestRunReturnsThoughAProcessCannotBeKilled(t *testing.T) {
 	}
 }
 
-func TestRunBoundsProcesses(t *testing.T) {
-	var running, most atomic.Int32
-	c := fake(t, `sleep 0.2`, Config{MaxProcesses: 1})
-	done := make(chan error, 3)
-	for range cap(done) {
-		go func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			release, err := c.slot(ctx, false)
-			if err == nil {
-				most.Store(max(most.Load(), running.Add(1)))
-				time.Sleep(10 * time.Millisecond)
-				running.Add(-1)
-				release()
-			}
-			done <- err
-		}()
-	}
-	for range cap(done) {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	if most.Load() != 1 {
-		t.Errorf("%d at once", most.Load())
-	}
-	release, _ := c.slot(t.Context(), false)
-	defer release()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := c.zfs(ctx, "list"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("waiting for a slot: %v", err)
-	}
-}
-
 func TestSendDrainsASlowReader(t *testing.T) {
 	c := fake(t, `head -c 300000 /dev/zero`, Config{})
 	w := &slowWriter{}
@@ -224,12 +188,10 @@ func TestNoProcessForBadArguments(t *testing.T) {
 		"destroy two fs":     c.DestroySnapshots(ctx, s, Snapshot{Dataset{"p/b"}, "s"}),
 		"clone to nothing":   c.Clone(ctx, s, Dataset{}, nil),
 		"rename to nothing":  c.Rename(ctx, d, Dataset{}),
-		"hold bad tag":       c.Hold(ctx, "-r", s),
 		"fence nothing":      c.SetReadonly(ctx, Dataset{}, true),
 		"create pool on rel": c.CreatePool(ctx, PoolSpec{Name: PoolName{"p"}, Devices: []string{"sda"}}),
 		"import nothing":     c.Import(ctx, ImportSpec{Devices: []string{"/dev/loop0"}}),
 		"send bad token":     c.Send(ctx, SendSpec{ResumeToken: "-t x"}, io.Discard),
-		"quota of project 0": c.SetProjectQuotas(ctx, d, map[uint32]ProjectQuota{0: {}}),
 	} {
 		if !errors.Is(err, ErrInvalidName) && !errors.Is(err, ErrInvalidValue) {
 			t.Errorf("%s: %v", name, err)

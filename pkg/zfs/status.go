@@ -3,8 +3,6 @@ package zfs
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -17,13 +15,9 @@ type PoolStatus struct {
 }
 
 // Device is one leaf vdev.
-type Device struct {
-	Path                  string
-	State                 string
-	Read, Write, Checksum uint64 // error counts
-}
+type Device struct{ Path, State string }
 
-// Status reads a pool's state and its devices' error counts. One process. It
+// Status reads a pool's state and its devices'. One process. It
 // may hang, until the context ends, on a pool whose devices hang.
 func (c *Client) Status(ctx context.Context, p PoolName) (PoolStatus, error) {
 	if err := check(nil, p.Root()); err != nil {
@@ -57,8 +51,8 @@ func parseStatus(out string) (PoolStatus, error) {
 	return status, err
 }
 
-// parseDevices reads the table; leaves are the lines whose name is a path, and
-// what follows the counts is a remark.
+// parseDevices reads the table; leaves are the lines whose name is a path. Error
+// counts follow, and perhaps a remark.
 func parseDevices(table string) []Device {
 	var devices []Device
 	for line := range strings.Lines(table) {
@@ -66,21 +60,7 @@ func parseDevices(table string) []Device {
 		if len(fields) < 5 || !strings.HasPrefix(fields[0], "/") {
 			continue
 		}
-		d := Device{Path: fields[0], State: fields[1]}
-		for i, count := range []*uint64{&d.Read, &d.Write, &d.Checksum} {
-			n, err := strconv.ParseUint(fields[2+i], 10, 64)
-			if err == nil {
-				*count = n
-			}
-		}
-		devices = append(devices, d)
+		devices = append(devices, Device{Path: fields[0], State: fields[1]})
 	}
 	return devices
-}
-
-// Healthy reports whether the pool is ONLINE with no device errors counted.
-func (s PoolStatus) Healthy() bool {
-	return s.State == HealthOnline && !slices.ContainsFunc(s.Devices, func(d Device) bool {
-		return d.State != HealthOnline || d.Read+d.Write+d.Checksum > 0
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,8 +21,7 @@ import (
 )
 
 func volumeLife(t *testing.T, s *site) {
-	quota := map[uint32]zfs.ProjectQuota{project: {Bytes: testQuota}}
-	must(t, s.pool.SetProjectQuotas(t.Context(), s.first, quota))
+	must(t, s.pool.SetProperties(t.Context(), s.first, zfs.Props{zfs.ProjectQuotaProperty(project): strconv.Itoa(testQuota)}))
 	for range 2 { // each step twice: a retry is no error
 		must(t, s.stageVolume(t))
 		must(t, s.publishVolume(t, "a", false, writer))

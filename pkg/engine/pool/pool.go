@@ -189,7 +189,7 @@ func (c Config) adopt(ctx context.Context, file *os.File) (loop.Device, error) {
 func (c Config) bring(ctx context.Context, file *os.File, mark marker, opened *Opened) (loop.Device, error) {
 	_, err := loop.Find(file)
 	attached := errors.Is(err, loop.ErrNotFound)
-	device, err := loop.Attach(ctx, file, loop.Options{})
+	device, err := loop.Attach(ctx, file)
 	if err != nil {
 		return loop.Device{}, dot.Errorf(dot.CodeInternal, "attaching %s to a loop device: %w", c.path(), err)
 	}

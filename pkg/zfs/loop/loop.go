@@ -28,27 +28,18 @@ const (
 	poll    = 50 * time.Millisecond
 )
 
-// Options of Attach.
-type Options struct {
-	// DirectIO bypasses the page cache of the backing file where it can.
-	DirectIO bool
-	// ReadOnly attaches it read-only; backing may then be open for reading only.
-	ReadOnly bool
-}
-
 // Device is an attached loop device.
 type Device struct {
-	Number int    // N of /dev/loopN
-	Path   string // /dev/loopN
+	Path string // /dev/loopN
 }
 
-func device(n int) Device { return Device{n, "/dev/loop" + strconv.Itoa(n)} }
+func device(n int) Device { return Device{"/dev/loop" + strconv.Itoa(n)} }
 
 // Attach attaches backing to a free loop device, or returns the one that it is
 // attached to already (same device and inode), so that a retry never makes two.
 // The loop device keeps the file open by itself. Concurrent callers, in this
 // process or another, take turns by a flock(2) on backing.
-func Attach(ctx context.Context, backing *os.File, opt Options) (Device, error) {
+func Attach(ctx context.Context, backing *os.File) (Device, error) {
 	unlock, err := lock(ctx, backing)
 	if err != nil {
 		return Device{}, err
@@ -68,7 +59,7 @@ func Attach(ctx context.Context, backing *os.File, opt Options) (Device, error) 
 			return Device{}, fmt.Errorf("no free loop device: %w", err)
 		}
 		d := device(n)
-		err = d.configure(backing, opt)
+		err = d.configure(backing)
 		if err == nil {
 			return d, nil
 		}
@@ -82,7 +73,7 @@ func Attach(ctx context.Context, backing *os.File, opt Options) (Device, error) 
 	}
 }
 
-func (d Device) configure(backing *os.File, opt Options) error {
+func (d Device) configure(backing *os.File) error {
 	f, err := d.open()
 	if err != nil {
 		return err
@@ -90,12 +81,6 @@ func (d Device) configure(backing *os.File, opt Options) error {
 	defer f.Close()
 	config := unix.LoopConfig{Fd: uint32(backing.Fd())}
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
-	if opt.ReadOnly {
-		config.Info.Flags |= unix.LO_FLAGS_READ_ONLY
-	}
-	if opt.DirectIO {
-		config.Info.Flags |= unix.LO_FLAGS_DIRECT_IO
-	}
 	err = unix.IoctlLoopConfigure(int(f.Fd()), &config)
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTTY) {
 		return err
@@ -108,14 +93,9 @@ func setFD(fd, backing int, info unix.LoopInfo64) error {
 	if err := unix.IoctlSetInt(fd, unix.LOOP_SET_FD, backing); err != nil {
 		return err
 	}
-	direct := info.Flags&unix.LO_FLAGS_DIRECT_IO != 0
-	info.Flags &^= unix.LO_FLAGS_DIRECT_IO
 	if err := unix.IoctlLoopSetStatus64(fd, &info); err != nil {
 		_ = unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
 		return err
-	}
-	if direct {
-		_ = unix.IoctlSetInt(fd, unix.LOOP_SET_DIRECT_IO, 1) // a file system may not have it
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func Loop(t testing.TB, size int64) (string, loop.Device) {
 	if err := file.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	device, err := loop.Attach(t.Context(), file, loop.Options{})
+	device, err := loop.Attach(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
