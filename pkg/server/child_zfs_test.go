@@ -27,6 +27,7 @@ import (
 //
 //	arm <point>#<n>   it will die when it passes the point for the nth time
 //	points            it tells the points it has passed since the last line
+//	jobs              it tells how many jobs of the background are not done
 const childVariable = "DOTMESH_TEST_SERVER"
 
 // childConfig is what the variable holds, as JSON.
@@ -68,9 +69,13 @@ func (d *dying) pass(_ context.Context, p crash.Point) {
 	}
 }
 
-func (d *dying) obey(lines io.Reader) {
+func (d *dying) obey(lines io.Reader, s *server.Server) {
 	for scan := bufio.NewScanner(lines); scan.Scan(); {
 		verb, rest, _ := strings.Cut(scan.Text(), " ")
+		if verb == "jobs" {
+			fmt.Println("jobs", s.BackgroundJobs())
+			continue
+		}
 		d.mu.Lock()
 		answer := "armed"
 		if verb == "points" {
@@ -88,7 +93,6 @@ func runChild(text string) error {
 		return err
 	}
 	d := &dying{at: c.At, seen: map[crash.Point]int{}}
-	go d.obey(os.Stdin)
 	s, err := server.New(server.Config{
 		NodeName: node, Pool: server.PoolConfig{Root: c.Root}, Etcd: server.EtcdConfig{Endpoints: []string{c.Endpoint}},
 		Listen: c.Listen, TLSCert: c.Cert, TLSKey: c.Key, SecretDir: c.Secrets, RunDir: c.RunDir, Recover: c.Recover,
@@ -97,6 +101,7 @@ func runChild(text string) error {
 	if err != nil {
 		return err
 	}
+	go d.obey(os.Stdin, s)
 	return s.Run(context.Background())
 }
 
@@ -140,6 +145,7 @@ func (m *machine) spawn(rebuild bool, at string) *child {
 		c.exit <- fmt.Errorf("the process ended: %w", errors.Join(c.process.Wait(), errEnded))
 		close(c.died)
 	}()
+	m.jobs = c.jobs
 	m.top.Cleanup(c.kill)
 	return c
 }
@@ -167,6 +173,20 @@ func (c *child) tell(t *testing.T, order string) string {
 func (c *child) points(t *testing.T) []string {
 	t.Helper()
 	return strings.Fields(c.tell(t, "points"))[1:]
+}
+
+// jobs is how many are not done; 0 when the child is dead.
+func (c *child) jobs() int {
+	if _, err := fmt.Fprintln(c.orders, "jobs"); err != nil {
+		return 0
+	}
+	var jobs int
+	select {
+	case answer := <-c.answers:
+		_, _ = fmt.Sscanf(answer, "jobs %d", &jobs)
+	case <-c.died:
+	}
+	return jobs
 }
 
 // killedItself waits for a child that was armed.
