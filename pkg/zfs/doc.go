@@ -13,11 +13,10 @@
 //
 // What is not offered, on purpose: rollback, `receive -F`, `destroy -r|-R|-f`,
 // `rename -f`, `clone -p`: none of them can be told from the destruction of data
-// that somebody still wants. Neither are holds: a process each, to keep what only
-// this system destroys.
+// that somebody still wants.
 //
-// Streams (sendreceive.go, stream.go), bookmarks and Rename are what replication
-// and a head that diverged need; nothing else calls them.
+// Streams (sendreceive.go, stream.go), bookmarks, holds and Rename are for
+// replication and for a head that diverged; nothing else calls them.
 //
 // The vocabulary (kinds of datasets, pool states, what a dataset and a pool
 // report about their space) is that of mistifyio/go-zfs. Its processes are not

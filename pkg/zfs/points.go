@@ -34,6 +34,10 @@ const (
 	AfterBookmark         crash.Point = "zfs.bookmark.after"
 	BeforeDestroyBookmark crash.Point = "zfs.destroy-bookmark.before"
 	AfterDestroyBookmark  crash.Point = "zfs.destroy-bookmark.after"
+	BeforeHold            crash.Point = "zfs.hold.before"
+	AfterHold             crash.Point = "zfs.hold.after"
+	BeforeRelease         crash.Point = "zfs.release.before"
+	AfterRelease          crash.Point = "zfs.release.after"
 	BeforeReceive         crash.Point = "zfs.receive.before"
 	AfterReceive          crash.Point = "zfs.receive.after"
 	BeforeAbortReceive    crash.Point = "zfs.abort-receive.before"
@@ -61,7 +65,7 @@ func Points() []crash.Point {
 		BeforePromote, AfterPromote, BeforeSet, AfterSet, BeforeInherit, AfterInherit,
 		BeforeSnapshot, AfterSnapshot, BeforeBookmark, AfterBookmark,
 		BeforeDestroyBookmark, AfterDestroyBookmark,
-		BeforeReceive, AfterReceive,
+		BeforeHold, AfterHold, BeforeRelease, AfterRelease, BeforeReceive, AfterReceive,
 		BeforeAbortReceive, AfterAbortReceive,
 		BeforeFence, AfterFence, BeforeCreatePool, AfterCreatePool,
 		BeforeImport, AfterImport, BeforeExport, AfterExport,

@@ -188,6 +188,7 @@ func TestNoProcessForBadArguments(t *testing.T) {
 		"destroy two fs":     c.DestroySnapshots(ctx, s, Snapshot{Dataset{"p/b"}, "s"}),
 		"clone to nothing":   c.Clone(ctx, s, Dataset{}, nil),
 		"rename to nothing":  c.Rename(ctx, d, Dataset{}),
+		"hold bad tag":       c.Hold(ctx, "-r", s),
 		"fence nothing":      c.SetReadonly(ctx, Dataset{}, true),
 		"create pool on rel": c.CreatePool(ctx, PoolSpec{Name: PoolName{"p"}, Devices: []string{"sda"}}),
 		"import nothing":     c.Import(ctx, ImportSpec{Devices: []string{"/dev/loop0"}}),

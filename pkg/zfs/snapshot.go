@@ -193,3 +193,31 @@ func (c *Client) DestroyBookmark(ctx context.Context, b Bookmark) error {
 	}
 	return c.mutateZFS(ctx, operation{BeforeDestroyBookmark, AfterDestroyBookmark}, "destroy", b.String())
 }
+
+// Hold keeps snapshots from being destroyed until Release. ErrExists when held
+// under that tag already.
+func (c *Client) Hold(ctx context.Context, tag string, snaps ...Snapshot) error {
+	return c.holds(ctx, operation{BeforeHold, AfterHold}, "hold", tag, snaps)
+}
+
+// Release ends holds. ErrNotFound when there was none.
+func (c *Client) Release(ctx context.Context, tag string, snaps ...Snapshot) error {
+	return c.holds(ctx, operation{BeforeRelease, AfterRelease}, "release", tag, snaps)
+}
+
+func (c *Client) holds(ctx context.Context, op operation, verb, tag string, snaps []Snapshot) error {
+	if len(snaps) == 0 {
+		return nil
+	}
+	if err := checkComponent(tag); err != nil {
+		return fmt.Errorf("hold tag: %w: %w", ErrInvalidName, err)
+	}
+	args := []string{verb, tag}
+	for _, s := range snaps {
+		if err := check(nil, s); err != nil {
+			return err
+		}
+		args = append(args, s.String())
+	}
+	return c.mutateZFS(ctx, op, args...)
+}

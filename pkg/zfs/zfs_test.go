@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -226,11 +225,13 @@ func TestSnapshotProgram(t *testing.T) {
 		}
 	}
 
-	// Somebody's hold, bookmarks, destroying several.
+	// Holds, bookmarks, destroying several.
 	s0, s1, s2 := specs[0].Snapshot, more[1].Snapshot, more[2].Snapshot
-	must(t, exec.CommandContext(ctx, "zfs", "hold", "keep", s0.String()).Run())
+	must(t, pool.Hold(ctx, "keep", s0))
+	wantError(t, pool.Hold(ctx, "keep", s0), zfs.ErrExists)
 	wantError(t, pool.DestroySnapshots(ctx, s0, s1), zfs.ErrBusy)
-	must(t, exec.CommandContext(ctx, "zfs", "release", "keep", s0.String()).Run())
+	must(t, pool.Release(ctx, "keep", s0))
+	wantError(t, pool.Release(ctx, "keep", s0), zfs.ErrNotFound)
 	mark, err := a.Bookmark("m")
 	must(t, err)
 	must(t, pool.Bookmark(ctx, s0, mark))
