@@ -233,7 +233,7 @@ func (c Config) importOrCreate(ctx context.Context, device loop.Device, mark mar
 }
 
 func (c Config) foreign() error {
-	return dot.Precondition("pool %s in %s was last used by another machine, or by this one with another hostid, and was not exported there: nothing was changed; make sure that no other machine has this file, then import it once with: zpool import -f -N -o cachefile=none -d <loop device> %s", c.Name, c.path(), c.Name)
+	return dot.Precondition("pool %s in %s was last used by another machine, or by this one with another hostid, and was not exported there: nothing was changed; make sure that no other machine has this file, then import it once with: losetup --show -f %s; zpool import -f -N -o cachefile=none -d <the loop device that losetup tells> %s", c.Name, c.path(), c.path(), c.Name)
 }
 
 // settle grows the file and the pool where they are smaller than asked for, and
