@@ -2,6 +2,8 @@ package server
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
@@ -50,7 +52,12 @@ func TestExpiredServerCertificate(t *testing.T) {
 		t.Helper() // a connection of its own, because those that are open stay
 		return listDots(t, caller(t, client.Config{Address: address, Trust: trust, User: "admin"}, testKey))
 	}
-	trusts := map[string]client.Trust{"CA": trust, "pinned CA": {Fingerprint: ca.Fingerprint()}}
+	block, _ := pem.Decode(ca.CertPEM())
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusts := map[string]client.Trust{"CA": trust, "pinned CA": {Fingerprint: client.FingerprintOf(root)}}
 	answered := func(when string) {
 		t.Helper()
 		for how, trust := range trusts {

@@ -17,7 +17,7 @@ func oddNames() []string {
 		strings.Repeat("x", 128),
 		strings.Repeat("🦄", 32),
 		strings.Repeat("y\u0301\u0327", 25), // combining marks, 125 bytes
-		"\u00e9", "e\u0301", // é, composed and not
+		"\u00e9", "e\u0301",                 // é, composed and not
 		"שלום-\u202eعالم", // with a mark that turns the direction
 		"👩\u200d👩\u200d👧",
 		"../../etc/passwd",
