@@ -21,7 +21,6 @@ func newServerCommand() *cobra.Command {
 			if cfg.NodeName == "" {
 				cfg.NodeName, _ = os.Hostname()
 			}
-			cfg.Crash = crashHook()
 			s, err := server.New(cfg)
 			if err != nil {
 				return err

@@ -82,12 +82,6 @@ func (ca *CA) CertPEM() []byte { return certPEM(ca.cert.Raw) }
 // KeyPEM gives the private key.
 func (ca *CA) KeyPEM() ([]byte, error) { return keyPEM(ca.key) }
 
-// Fingerprint is what clients pin.
-func (ca *CA) Fingerprint() string { return Fingerprint(ca.cert) }
-
-// NotAfter is when the CA, and whatever it signed, ends.
-func (ca *CA) NotAfter() time.Time { return ca.cert.NotAfter }
-
 // String keeps the key out of logs.
 func (ca *CA) String() string { return "(certificate and key)" }
 

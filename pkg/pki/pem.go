@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"time"
 )
 
 const (
@@ -54,22 +53,4 @@ func parseKey(text []byte) (*ecdsa.PrivateKey, error) {
 		return nil, errors.New("the private key is not ECDSA")
 	}
 	return key, nil
-}
-
-// FingerprintPEM gives the Fingerprint of the first certificate in a PEM text.
-func FingerprintPEM(text []byte) (string, error) {
-	cert, err := parseCert(text)
-	if err != nil {
-		return "", err
-	}
-	return Fingerprint(cert), nil
-}
-
-// NotAfter tells when the first certificate in a PEM text ends.
-func NotAfter(text []byte) (time.Time, error) {
-	cert, err := parseCert(text)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return cert.NotAfter, nil
 }

@@ -55,7 +55,7 @@ func (f Files) ServerConfig(roles ...Role) (*tls.Config, error) {
 }
 
 // ClientConfig makes the TLS configuration of a client of a server with a name
-// (or IP address).
+// (or IP address): a server that calls another one, which none does yet.
 func (f Files) ClientConfig(serverName string) (*tls.Config, error) {
 	if f.CA == "" || serverName == "" {
 		return nil, errors.New("a client needs a CA and the server's name")

@@ -137,7 +137,7 @@ func TestRenewedFilesAreUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := Fingerprint(after.PeerCertificates[1]), renewed.Fingerprint(); got != want || Fingerprint(before.PeerCertificates[1]) != old.Fingerprint() {
+	if got, want := Fingerprint(after.PeerCertificates[1]), Fingerprint(renewed.cert); got != want || Fingerprint(before.PeerCertificates[1]) != Fingerprint(old.cert) {
 		t.Errorf("got a server of CA %s, want %s", got, want)
 	}
 	// Gone files, as while a Secret is swapped, do no harm either.

@@ -39,18 +39,3 @@ func (s *Store) createCluster(ctx context.Context, c Cluster) (Record[Cluster], 
 func (s *Store) GetRecovery(ctx context.Context) (Record[Recovery], error) {
 	return get(ctx, s, recoveryCodec, RecoveringKey(), "the mark of a recovery")
 }
-
-// RaiseIncarnation makes the incarnation greater than it was, and than seen.
-func (s *Store) RaiseIncarnation(ctx context.Context, seen uint64) (Record[Cluster], error) {
-	now, err := s.GetCluster(ctx)
-	if err != nil {
-		return Record[Cluster]{}, err
-	}
-	raised := now.Value
-	raised.Incarnation = max(raised.Incarnation, seen) + 1
-	txn := s.Txn().Unchanged(ClusterKey(), now.Revision).PutCluster(raised)
-	if err := txn.Commit(ctx); err != nil {
-		return Record[Cluster]{}, err
-	}
-	return Record[Cluster]{raised, txn.Revision()}, nil
-}

@@ -153,32 +153,8 @@ func (c codec[T]) decodeNewer(value []byte) (T, error) {
 	return v, err
 }
 
-// DecodeDot reads the value of a dots entry of a Watch.
-func DecodeDot(e Entry) (Record[dot.Dot], error) { return decodeEntry(dotCodec, e) }
-
-// DecodeBranch reads the value of a branches entry.
-func DecodeBranch(e Entry) (Record[dot.Branch], error) { return decodeEntry(branchCodec, e) }
-
-// DecodeCommit reads the value of a commits entry.
-func DecodeCommit(e Entry) (Record[dot.Commit], error) { return decodeEntry(commitCodec, e) }
-
-// DecodeVolume reads the value of a volumes entry.
-func DecodeVolume(e Entry) (Record[dot.Volume], error) { return decodeEntry(volumeCodec, e) }
-
-// DecodePool reads the value of a pools entry.
-func DecodePool(e Entry) (Record[dot.Pool], error) { return decodeEntry(poolCodec, e) }
-
-// DecodeAlive reads the value of an alive entry.
-func DecodeAlive(e Entry) (Record[Instance], error) { return decodeEntry(instanceCodec, e) }
-
-// DecodeTombstone reads the value of a deleted entry.
-func DecodeTombstone(e Entry) (Record[Tombstone], error) { return decodeEntry(tombstoneCodec, e) }
-
-// DecodeAssignment reads the value of an assignments entry.
+// DecodeAssignment reads the value of an assignments entry of a Watch.
 func DecodeAssignment(e Entry) (Record[Assignment], error) { return decodeEntry(assignmentCodec, e) }
-
-// DecodeUser reads the value of a users entry.
-func DecodeUser(e Entry) (Record[User], error) { return decodeEntry(userCodec, e) }
 
 func decodeEntry[T any](c codec[T], e Entry) (Record[T], error) {
 	v, err := c.decode(e.Key, e.Value)

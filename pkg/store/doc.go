@@ -19,6 +19,11 @@
 //	deleted/<branch>                 Tombstone   until every pool that had the branch has confirmed
 //	users/<name>                     User        written by nothing yet
 //
+// What nothing of the product calls yet is of that schema all the same: replicas and
+// assignments, with Watch to follow a pool's assignments, are for replication,
+// PutUser is for users other than the admin, and who has a lease or has left a
+// tombstone can be read.
+//
 // Everything that changes, changes in a transaction (Txn) that compares what it
 // was decided on. Errors are *dot.Error: CodeNotFound for a key that is not
 // there, CodeUnavailable when etcd is away or does not answer in time (a

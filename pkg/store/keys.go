@@ -169,9 +169,6 @@ func parses[T any](parse func(string) (T, error)) func(string) bool {
 	}
 }
 
-// Kind tells what the key holds.
-func (k Key) Kind() Kind { return k.kind }
-
 // String gives the key without the store's prefix.
 func (k Key) String() string {
 	switch {
@@ -181,31 +178,6 @@ func (k Key) String() string {
 		return string(k.kind) + "/" + k.first
 	}
 	return string(k.kind)
-}
-
-// Dot gives the dot of a dots, branches or commits key, else none.
-func (k Key) Dot() dot.ID {
-	switch k.kind {
-	case KindDots, KindBranches, KindCommits:
-		return parsed(dot.ParseID(k.first))
-	}
-	return dot.ID{}
-}
-
-// Name gives the name of a names key, else none.
-func (k Key) Name() dot.FullName {
-	if k.kind != KindNames {
-		return dot.FullName{}
-	}
-	return dot.FullName{Namespace: parsed(dot.ParseNamespace(k.first)), Name: parsed(dot.ParseName(k.second))}
-}
-
-// Branch gives the name of a branches key, else none.
-func (k Key) Branch() dot.BranchName {
-	if k.kind != KindBranches {
-		return dot.BranchName{}
-	}
-	return parsed(dot.ParseBranchName(k.second))
 }
 
 // BranchID gives the branch of a branchids, epochs, deleted, replicas or
@@ -218,22 +190,6 @@ func (k Key) BranchID() dot.BranchID {
 		return parsed(dot.ParseBranchID(k.second))
 	}
 	return dot.BranchID{}
-}
-
-// Commit gives the commit of a commits key, else none.
-func (k Key) Commit() dot.CommitID {
-	if k.kind != KindCommits {
-		return dot.CommitID{}
-	}
-	return parsed(dot.ParseCommitID(k.second))
-}
-
-// Volume gives the volume of a volumes key, else none.
-func (k Key) Volume() dot.VolumeID {
-	if k.kind != KindVolumes {
-		return dot.VolumeID{}
-	}
-	return parsed(dot.ParseVolumeID(k.first))
 }
 
 // Pool gives the pool of a pools, alive, assignments or replicas key, else none.
@@ -252,9 +208,6 @@ func parsed[T any](v T, _ error) T { return v }
 
 // Prefix names the keys that begin alike.
 type Prefix struct{ path string }
-
-// All is every key of the registry.
-func All() Prefix { return Prefix{} }
 
 // Of is every key of a kind.
 func Of(k Kind) Prefix { return Prefix{string(k) + "/"} }

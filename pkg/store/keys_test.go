@@ -24,24 +24,18 @@ func TestKeysParseBack(t *testing.T) {
 
 func TestKeysTellTheirParts(t *testing.T) {
 	t.Parallel()
-	d, b, c, p := dot.NewID(), dot.NewBranchID(), dot.NewCommitID(), dot.PoolIDOf(7)
-	name := fullName(t, "admin", "a")
+	b, p := dot.NewBranchID(), dot.PoolIDOf(7)
 	for _, tt := range []struct {
 		key       Key
 		got, want any
 	}{
-		{DotKey(d), DotKey(d).Dot(), d},
-		{CommitKey(d, c), CommitKey(d, c).Dot(), d},
-		{CommitKey(d, c), CommitKey(d, c).Commit(), c},
-		{BranchKey(d, dot.MasterBranch), BranchKey(d, dot.MasterBranch).Branch(), dot.MasterBranch},
-		{NameKey(name), NameKey(name).Name(), name},
 		{AssignmentKey(p, b), AssignmentKey(p, b).Pool(), p},
 		{AssignmentKey(p, b), AssignmentKey(p, b).BranchID(), b},
 		{ReplicaKey(b, p), ReplicaKey(b, p).Pool(), p},
 		{ReplicaKey(b, p), ReplicaKey(b, p).BranchID(), b},
-		{VolumeKey(dot.VolumeIDOf("v")), VolumeKey(dot.VolumeIDOf("v")).Volume(), dot.VolumeIDOf("v")},
-		{PoolKey(p), PoolKey(p).Dot(), dot.ID{}},
-		{DotKey(d), DotKey(d).Pool(), dot.PoolID{}},
+		{AliveKey(p), AliveKey(p).Pool(), p},
+		{PoolKey(p), PoolKey(p).BranchID(), dot.BranchID{}},
+		{EpochKey(b), EpochKey(b).Pool(), dot.PoolID{}},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.key, tt.got, tt.want)
@@ -83,7 +77,7 @@ func FuzzParseKey(f *testing.F) {
 			t.Errorf("%q reads back as %q", s, k)
 		}
 		// None of these may panic, whatever the kind.
-		_, _, _, _, _, _, _ = k.Dot(), k.Name(), k.Branch(), k.BranchID(), k.Commit(), k.Volume(), k.Pool()
+		_, _ = k.BranchID(), k.Pool()
 	})
 }
 

@@ -152,3 +152,6 @@ func branchName(t *testing.T, s string) dot.BranchName {
 	}
 	return n
 }
+
+// everything is every key below the store's own prefix.
+var everything = Prefix{}

@@ -69,11 +69,6 @@ type Snapshot struct {
 	Unknown dot.Unknown `json:"-"`
 }
 
-// Handle is the snapshot's handle in Kubernetes.
-func (s Snapshot) Handle() dot.SnapshotHandle {
-	return dot.SnapshotHandle{Dot: s.Dot, Commit: s.Commit}
-}
-
 // Tombstone is leave to destroy a branch's datasets: nothing else is.
 type Tombstone struct {
 	Branch dot.BranchID

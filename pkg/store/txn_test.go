@@ -99,7 +99,7 @@ func TestBranchesMoveAndGo(t *testing.T) {
 	commit(t, s.Txn().DeleteBranch(aside).DeleteBranch(fresh))
 	_, err := s.FindBranch(ctx, old.ID)
 	wantCode(t, err, dot.CodeNotFound)
-	if items, _, err := s.scan(ctx, All()); err != nil || len(items) != 0 {
+	if items, _, err := s.scan(ctx, everything); err != nil || len(items) != 0 {
 		t.Errorf("left behind: %v, %v", items, err)
 	}
 }
@@ -134,7 +134,7 @@ func TestTransactionsThatCannotBeAreRefusedBeforeEtcd(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if items, _, err := s.scan(ctx, All()); err != nil || len(items) != 0 {
+	if items, _, err := s.scan(ctx, everything); err != nil || len(items) != 0 {
 		t.Errorf("got %d keys, %v", len(items), err)
 	}
 }
@@ -211,7 +211,7 @@ func TestCrashAtEachPoint(t *testing.T) {
 			cfg.Hook = nil
 			again := openAt(t, cfg)
 			run(again)
-			items, _, err := again.scan(within(t, 5*time.Second), All())
+			items, _, err := again.scan(within(t, 5*time.Second), everything)
 			if err != nil || len(items) != 1 || items[0].key != PoolKey(dot.PoolIDOf(1)) {
 				t.Errorf("the registry holds %v (%v), want the pool alone", items, err)
 			}

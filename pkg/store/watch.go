@@ -20,7 +20,7 @@ type Event struct {
 	Entry
 }
 
-// Entry is a key with its value as it is stored; DecodeDot and the like read it.
+// Entry is a key with its value as it is stored; DecodeAssignment reads it.
 type Entry struct {
 	Key      Key
 	Value    []byte

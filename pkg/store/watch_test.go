@@ -31,7 +31,7 @@ func putPool(t *testing.T, s *Store, id uint64, name string) int64 {
 
 func wantPool(t *testing.T, e Event, id uint64, name string) {
 	t.Helper()
-	got, err := DecodePool(e.Entry)
+	got, err := decodeEntry(poolCodec, e.Entry)
 	if err != nil || e.Resync || e.Deleted() || got.Value.Name != name || e.Key != PoolKey(dot.PoolIDOf(id)) {
 		t.Fatalf("got %+v (%v), want pool %d as %q", e, err, id, name)
 	}
@@ -140,7 +140,7 @@ func TestSlowReaderMissesNothing(t *testing.T) {
 func TestWatchEndsWithTheStore(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, Config{Endpoints: []string{shared.endpoint(t)}, Prefix: "/" + t.Name() + "/"})
-	events := s.Watch(context.Background(), All(), 0)
+	events := s.Watch(context.Background(), everything, 0)
 	wantResync(t, next(t, events))
 	s.Close()
 	select {
