@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/atomicfile"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
@@ -83,22 +84,10 @@ func (c config) replace(path string) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	// CreateTemp makes the file with mode 0600.
-	tmp, err := os.CreateTemp(dir, ".config-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // fails once it was renamed
-	_, err = tmp.Write(append(data, '\n'))
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return atomicfile.Write(path, append(data, '\n'), 0o600)
 }
 
 // lookup finds a remote; an empty name means the current one.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/keylock"
 )
 
 // DefaultTimeout bounds a call whose caller set no deadline.
@@ -40,7 +41,7 @@ func NewServer(metrics Recorder, timeout time.Duration) *grpc.Server {
 		measured(metrics),
 		coded,
 		bounded(timeout),
-		exclusive(&locks{}),
+		exclusive(&keylock.Set[string]{}),
 		recovered,
 	))
 }
@@ -97,12 +98,12 @@ func bounded(timeout time.Duration) grpc.UnaryServerInterceptor {
 // exclusive answers ABORTED while another call is at work on the same volume or
 // snapshot. A call whose deadline passes is answered although it hangs in the
 // kernel (a mount on a suspended pool does); its lock is kept until it is over.
-func exclusive(l *locks) grpc.UnaryServerInterceptor {
+func exclusive(l *keylock.Set[string]) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		key, unlock := lockKey(req), func() {}
 		if key != "" {
 			var free bool
-			if unlock, free = l.try(key); !free {
+			if unlock, free = l.TryLock(key); !free {
 				return nil, dot.Errorf(dot.CodeAborted, "another call is at work on %s: try again", key)
 			}
 		}

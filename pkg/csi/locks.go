@@ -1,36 +1,10 @@
 package csi
 
 import (
-	"sync"
-
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
-
-// locks lets one call at a time work on a thing.
-type locks struct {
-	mu   sync.Mutex
-	held map[string]bool // guarded by mu
-}
-
-// try takes the lock of key unless somebody has it.
-func (l *locks) try(key string) (unlock func(), ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.held[key] {
-		return nil, false
-	}
-	if l.held == nil {
-		l.held = map[string]bool{}
-	}
-	l.held[key] = true
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.held, key)
-	}, true
-}
 
 // lockKey names what only one call at a time may do, "" when any number may. A
 // volume's creation and all that follows share a key, because the id is derived

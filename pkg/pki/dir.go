@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/atomicfile"
 )
 
 // WriteDir writes each Secret as a directory of files below dir, which must be
@@ -50,23 +52,5 @@ func writeFile(path string, content []byte) error {
 	if strings.HasSuffix(path, ".key") {
 		mode = 0o600
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, content, mode)
 }

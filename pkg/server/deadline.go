@@ -7,11 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/dotmesh-io/dotmesh-csi/pkg/atomicfile"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
@@ -44,11 +42,10 @@ func (f deadlineFile) write(ctx context.Context, at time.Duration) error {
 	if !taken {
 		return dot.Unavailable("the node service has held the lock of the fence's deadline for more than %s: is it stopped in the middle of something?", wait)
 	}
-	path := filepath.Join(f.dir, dot.FenceDeadlineFile)
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+	if err := atomicfile.Write(filepath.Join(f.dir, dot.FenceDeadlineFile), b, 0o600); err != nil {
 		return dot.Errorf(dot.CodeInternal, "write the deadline: %w", err)
 	}
-	return os.Rename(path+".new", path)
+	return nil
 }
 
 // read gives the deadline that an earlier run of this boot left, 0 for none.
@@ -65,19 +62,4 @@ func (f deadlineFile) read() (time.Duration, error) {
 		return 0, nil //nolint:nilerr // of another boot, or not of ours: it says nothing
 	}
 	return d.At, nil
-}
-
-func readBootID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", dot.Errorf(dot.CodeInternal, "read the boot id: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
-// bootTime reads CLOCK_BOOTTIME; it cannot fail on Linux.
-func bootTime() time.Duration {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
-	return time.Duration(now.Nano())
 }

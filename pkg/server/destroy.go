@@ -166,7 +166,7 @@ func (p *plane) dropIntents(ctx context.Context, b dot.Branch) error {
 		if c.Branch != b.ID {
 			continue
 		}
-		unlock, ok := p.locks.tryLock(snapshotLock(c.CSIName))
+		unlock, ok := p.locks.TryLock(snapshotLock(c.CSIName))
 		if !ok {
 			return dot.Errorf(dot.CodeAborted, "a commit of the branch is under way")
 		}

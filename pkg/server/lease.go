@@ -26,7 +26,7 @@ const (
 // heldLease is what the keeper needs of a *store.Lease.
 type heldLease interface {
 	Done() <-chan struct{}
-	LastRenewal() int64
+	LastRenewal() time.Duration
 	Revoke(context.Context)
 }
 
@@ -99,7 +99,7 @@ func (k *leaseKeeper) step(ctx context.Context) time.Duration {
 		}
 		k.lease = lease
 	}
-	due := time.Duration(k.lease.LastRenewal()) + k.promised
+	due := k.lease.LastRenewal() + k.promised
 	if k.boot() >= due {
 		k.deadline = due
 		k.fenceIfDue(ctx)

@@ -21,9 +21,9 @@ type fakeLease struct {
 	revoked bool
 }
 
-func (l *fakeLease) Done() <-chan struct{}  { return l.lost }
-func (l *fakeLease) LastRenewal() int64     { return int64(l.renewed) }
-func (l *fakeLease) Revoke(context.Context) { l.revoked = true }
+func (l *fakeLease) Done() <-chan struct{}      { return l.lost }
+func (l *fakeLease) LastRenewal() time.Duration { return l.renewed }
+func (l *fakeLease) Revoke(context.Context)     { l.revoked = true }
 
 // rig is a keeper with a clock that stands still between steps, and a log of
 // what it did.

@@ -10,6 +10,7 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/hostclock"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/host"
@@ -117,7 +118,7 @@ func (s *Server) setUpFenced(ctx context.Context, e *engine.Engine) error {
 }
 
 func (s *Server) deadlineFile(e *engine.Engine) (deadlineFile, error) {
-	boot, err := readBootID()
+	boot, err := hostclock.BootID()
 	return deadlineFile{dir: s.poolDir(e.PoolID()), dataset: e.Parent().String(), bootID: boot}, err
 }
 
@@ -180,7 +181,7 @@ func (s *Server) newKeeper(p *plane) (*leaseKeeper, error) {
 			}
 			return l, nil
 		},
-		begin: p.takeStock, failed: make(chan error, 1), check: p.checkHeads, fence: p.engine.Fence, record: file.write, boot: bootTime, promised: promisedFence,
+		begin: p.takeStock, failed: make(chan error, 1), check: p.checkHeads, fence: p.engine.Fence, record: file.write, boot: hostclock.SinceBoot, promised: promisedFence,
 		observe: func(held bool) {
 			value := 0.0
 			if held {

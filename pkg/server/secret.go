@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/atomicfile"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
@@ -97,9 +98,8 @@ func makeSecretDir(dir string) error {
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}
-	draft := path + ".new"
-	if err := os.WriteFile(draft, []byte(base64.RawURLEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
+	if err := atomicfile.Write(path, []byte(base64.RawURLEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
 		return dot.Errorf(dot.CodeInternal, "write the API key: %w", err)
 	}
-	return os.Rename(draft, path)
+	return nil
 }

@@ -111,7 +111,7 @@ func TestEtcdThatHangsIsUnavailableInTime(t *testing.T) {
 	}
 	time.Sleep(testTTL)
 	if isDone(l) || l.LastRenewal() != held {
-		t.Errorf("a lease that cannot be renewed: done %v, renewed at %d, before %d", isDone(l), l.LastRenewal(), held)
+		t.Errorf("a lease that cannot be renewed: done %v, renewed at %v, before %v", isDone(l), l.LastRenewal(), held)
 	}
 	p.thaw()
 	// etcd was running, so the lease may have ended meanwhile.

@@ -9,11 +9,11 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3"
-	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/hostclock"
 )
 
 // Points that a lease passes.
@@ -56,7 +56,7 @@ type Lease struct {
 	lost  chan struct{}
 
 	mu      sync.Mutex
-	renewed int64
+	renewed time.Duration
 }
 
 // AcquirePoolLease takes a pool's lease, in one attempt: ErrLeaseHeld when
@@ -77,7 +77,7 @@ func (s *Store) AcquirePoolLease(ctx context.Context, pool dot.PoolID, me Instan
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{s: s, key: key, ttl: ttl, renewed: bootTime(), ended: make(chan struct{}), lost: make(chan struct{})}
+	l := &Lease{s: s, key: key, ttl: ttl, renewed: hostclock.SinceBoot(), ended: make(chan struct{}), lost: make(chan struct{})}
 	if l.id, err = s.grant(ctx, ttl); err != nil {
 		return nil, err
 	}
@@ -166,8 +166,8 @@ func (s *Store) revoke(ctx context.Context, id clientv3.LeaseID) {
 func (l *Lease) Done() <-chan struct{} { return l.lost }
 
 // LastRenewal is when the last request that renewed the lease was about to be
-// sent: nanoseconds of CLOCK_BOOTTIME, which goes on while a machine sleeps.
-func (l *Lease) LastRenewal() int64 {
+// sent, on hostclock.
+func (l *Lease) LastRenewal() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.renewed
@@ -198,7 +198,7 @@ func (l *Lease) keep(ctx context.Context) {
 			return
 		case <-next.C:
 		}
-		sent := bootTime()
+		sent := hostclock.SinceBoot()
 		err := l.renew(ctx)
 		switch {
 		case err == nil:
@@ -251,11 +251,4 @@ func (l *Lease) renew(ctx context.Context) error {
 		return errLeaseGone
 	}
 	return nil
-}
-
-// bootTime reads CLOCK_BOOTTIME; it cannot fail on Linux.
-func bootTime() int64 {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
-	return now.Nano()
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )

@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/klog/v2"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/hostclock"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
@@ -23,7 +23,6 @@ const (
 	watchInterval = time.Second
 	// fenceTimeout bounds one attempt.
 	fenceTimeout = 20 * time.Second
-	bootIDFile   = "/proc/sys/kernel/random/boot_id"
 )
 
 // watcher sets the fence of a pool whose deadline has passed. The server does so
@@ -32,29 +31,20 @@ type watcher struct {
 	runDir string
 	bootID string
 	fence  zfs.Fence
-	// now is the time since boot, sleep included: CLOCK_BOOTTIME.
-	now func() (time.Duration, error)
+	now    func() time.Duration // hostclock
 	// done holds, per pool, the deadline for which the fence was set.
 	done map[string]dot.FenceDeadline
 }
 
 func newWatcher(runDir string, fence zfs.Fence) (*watcher, error) {
-	id, err := os.ReadFile(bootIDFile)
+	id, err := hostclock.BootID()
 	if err != nil {
-		return nil, fmt.Errorf("read the boot id: %w", err)
+		return nil, err
 	}
 	return &watcher{
-		runDir: runDir, bootID: strings.TrimSpace(string(id)), fence: fence,
-		now: sinceBoot, done: map[string]dot.FenceDeadline{},
+		runDir: runDir, bootID: id, fence: fence,
+		now: hostclock.SinceBoot, done: map[string]dot.FenceDeadline{},
 	}, nil
-}
-
-func sinceBoot() (time.Duration, error) {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		return 0, fmt.Errorf("read the clock: %w", err)
-	}
-	return time.Duration(t.Nano()), nil
 }
 
 // run looks at every pool until ctx ends.
@@ -130,9 +120,8 @@ func (w *watcher) passed(pool string) (*dot.FenceDeadline, error) {
 	if err != nil {
 		return nil, err
 	}
-	now, err := w.now()
-	if err != nil || d.BootID != w.bootID || now < d.At || w.done[pool] == d {
-		return nil, err
+	if d.BootID != w.bootID || w.now() < d.At || w.done[pool] == d {
+		return nil, nil
 	}
 	return &d, nil
 }

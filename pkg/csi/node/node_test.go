@@ -352,7 +352,7 @@ func newFenced(t *testing.T) *fenced {
 	f := &fenced{}
 	f.watcher = &watcher{
 		runDir: t.TempDir(), bootID: "boot", done: map[string]dot.FenceDeadline{},
-		now: func() (time.Duration, error) { return f.clock, nil },
+		now: func() time.Duration { return f.clock },
 		fence: func(_ context.Context, d zfs.Dataset, on bool) error {
 			if f.fails == nil && on {
 				f.sets = append(f.sets, d.String())
@@ -437,17 +437,5 @@ func TestFenceWaitsForWhoRenews(t *testing.T) {
 	f.look(t.Context())
 	if len(f.sets) > 0 {
 		t.Error("fenced after the deadline was renewed")
-	}
-}
-
-func TestWatcherKnowsTheClock(t *testing.T) {
-	w, err := newWatcher(t.TempDir(), nil)
-	if err != nil || len(w.bootID) != 36 {
-		t.Fatalf("got boot id %q, %v", w.bootID, err)
-	}
-	first, err1 := w.now()
-	second, err2 := w.now()
-	if err1 != nil || err2 != nil || first <= 0 || second < first {
-		t.Errorf("got %v, %v, %v, %v", first, second, err1, err2)
 	}
 }

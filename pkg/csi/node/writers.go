@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/atomicfile"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
@@ -39,10 +40,7 @@ func (w writers) claim(volume, target string) error {
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return fmt.Errorf("remember where the volume is published: %w", err)
 	}
-	if err := os.WriteFile(file+".new", []byte(target), 0o600); err != nil {
-		return fmt.Errorf("remember where the volume is published: %w", err)
-	}
-	if err := os.Rename(file+".new", file); err != nil {
+	if err := atomicfile.Write(file, []byte(target), 0o600); err != nil {
 		return fmt.Errorf("remember where the volume is published: %w", err)
 	}
 	return nil

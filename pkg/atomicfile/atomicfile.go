@@ -1,0 +1,34 @@
+// Package atomicfile replaces small files whole: a reader, and whoever comes after
+// a crash or a power cut, finds what was there before or what was written, and
+// never a part of it.
+package atomicfile
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// Write puts content in the place of what path holds, with exactly that mode.
+// Several writers may be at it at once; one of them comes last. A crash can leave
+// a file beside it whose name begins with ".new-".
+func Write(path string, content []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it was renamed
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync() // before the name: a file system may keep them in the other order
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
