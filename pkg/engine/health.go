@@ -71,31 +71,48 @@ func (e *Engine) check(ctx context.Context, deadline time.Duration, p *probing) 
 		e.probe.mu.Unlock()
 		close(p.done)
 	}()
+	health, err := e.State(ctx)
+	if err != nil {
+		p.err = err
+		return
+	}
+	name, start := e.root.Pool(), time.Now()
+	err = e.zfs.Sync(ctx, name)
+	health.Took, health.Writes = time.Since(start), err == nil
+	switch {
+	case errors.Is(err, zfs.ErrSuspended), errors.Is(err, context.DeadlineExceeded), errors.Is(err, zfs.ErrStuck):
+		health.State, health.Problem = zfs.HealthSuspended, cannotWrite(name)
+	case err != nil:
+		p.err = explain(err, "writing to pool %s", name)
+	}
+	p.health = health
+}
+
+// State is Health without the wait for a txg: what ZFS knows already. One process,
+// which writes nothing.
+func (e *Engine) State(ctx context.Context) (Health, error) {
 	name := e.root.Pool()
 	pool, err := e.zfs.Pool(ctx, name)
 	if err != nil {
-		p.err = explain(err, "looking at pool %s", name)
-		return
+		return Health{}, explain(err, "looking at pool %s", name)
 	}
-	p.health = Health{
-		State: pool.Health, SizeBytes: int64(pool.Size), FreeBytes: int64(pool.Free),
+	health := Health{
+		State: pool.Health, Writes: pool.Health != zfs.HealthSuspended, SizeBytes: int64(pool.Size), FreeBytes: int64(pool.Free),
 		CapacityPercent: int(pool.Capacity), FragmentPercent: int(pool.Fragmentation),
 	}
-	start := time.Now()
-	err = e.zfs.Sync(ctx, name)
-	p.health.Took = time.Since(start)
-	p.health.Writes = err == nil
 	switch {
-	case errors.Is(err, zfs.ErrSuspended), errors.Is(err, context.DeadlineExceeded), errors.Is(err, zfs.ErrStuck):
-		p.health.State = zfs.HealthSuspended
-		p.health.Problem = fmt.Sprintf("pool %s cannot write: look at zpool status and at the disk that it lies on", name)
-	case err != nil:
-		p.err = explain(err, "writing to pool %s", name)
+	case !health.Writes:
+		health.Problem = cannotWrite(name)
 	case pool.Health != zfs.HealthOnline:
-		p.health.Problem = fmt.Sprintf("pool %s is %s: look at zpool status", name, pool.Health)
+		health.Problem = fmt.Sprintf("pool %s is %s: look at zpool status", name, pool.Health)
 	case pool.Capacity >= fullPercent:
-		p.health.Problem = fmt.Sprintf("pool %s is %d %% full: delete commits or dots, or raise its size", name, pool.Capacity)
+		health.Problem = fmt.Sprintf("pool %s is %d %% full: delete commits or dots, or raise its size", name, pool.Capacity)
 	}
+	return health, nil
+}
+
+func cannotWrite(pool zfs.PoolName) string {
+	return fmt.Sprintf("pool %s cannot write: look at zpool status and at the disk that it lies on", pool)
 }
 
 // Capacity is the room below Parent in bytes: all of it, and what is free.

@@ -121,14 +121,9 @@ func (l HeadLimit) refquota(began int64) int64 {
 	return l.Bytes + l.Bytes/8 + headRoom + began
 }
 
-// SetQuota applies a limit to a subdot whose directory may not exist yet; 0
-// lifts it.
-func (e *Engine) SetQuota(ctx context.Context, branch dot.BranchID, subdot dot.Subdot, rec dot.SubdotRecord, bytes int64) error {
-	return e.SetQuotas(ctx, branch, subdot, rec, bytes, HeadLimit{})
-}
-
-// SetQuotas is SetQuota with the limit of the whole head, in one process. That
-// limit never fails a call: where the head holds more already, no lower one is set.
+// SetQuotas applies a limit to a subdot whose directory may not exist yet (0 lifts
+// it), and in the same process the limit of the whole head, if that is known. That
+// one never fails a call: where the head holds more already, no lower one is set.
 func (e *Engine) SetQuotas(ctx context.Context, branch dot.BranchID, subdot dot.Subdot, rec dot.SubdotRecord, bytes int64, limit HeadLimit) error {
 	if err := checkRecord(subdot, rec); err != nil {
 		return err

@@ -50,7 +50,7 @@ func (e *Engine) RemoveSubdot(ctx context.Context, branch dot.BranchID, subdot d
 	if err != nil {
 		return explain(err, "removing subdot %s of branch %s", subdot, branch)
 	}
-	if err := e.SetQuota(ctx, branch, subdot, rec, 0); err != nil {
+	if err := e.SetQuotas(ctx, branch, subdot, rec, 0, HeadLimit{}); err != nil {
 		return err
 	}
 	if stays {

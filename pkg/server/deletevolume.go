@@ -244,7 +244,7 @@ func (p *plane) leaveDot(ctx context.Context, v store.Record[dot.Volume], d stor
 			if err != nil {
 				return err
 			}
-			if err := p.engine.SetQuota(ctx, b.ID, v.Value.Subdot, rec, limit); err != nil {
+			if err := p.engine.SetQuotas(ctx, b.ID, v.Value.Subdot, rec, limit, engine.HeadLimit{}); err != nil {
 				return err
 			}
 		}

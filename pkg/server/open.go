@@ -141,17 +141,20 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 	if err != nil {
 		return nil, err
 	}
-	total, free, err := e.Capacity(ctx)
+	state, err := e.State(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if state.SizeBytes, state.FreeBytes, err = e.Capacity(ctx); err != nil {
 		return nil, err
 	}
 	p := &plane{
 		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
 		locks: newKeyLocks(), work: s.work, tails: newTails(st), memory: newMemory(), about: info, now: func() time.Time { return time.Now().UTC() },
-		health: newHealthCache(e.Health, s.metrics, engine.Health{State: "ONLINE", Writes: true, SizeBytes: total, FreeBytes: free}),
+		health: newHealthCache(e.Health, s.metrics, state),
 	}
 	err = registerPool(ctx, st, dot.Pool{
-		ID: p.pool, Name: info.poolName, Node: p.node, SizeBytes: total, FreeBytes: free, Health: "ONLINE",
+		ID: p.pool, Name: info.poolName, Node: p.node, SizeBytes: state.SizeBytes, FreeBytes: state.FreeBytes, Health: state.State,
 		ZFSVersion: info.zfsModule, Incarnation: cluster.Incarnation, PromisedFence: promisedFence,
 	})
 	if err != nil {
