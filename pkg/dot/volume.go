@@ -44,12 +44,14 @@ type Publication struct {
 type Pool struct {
 	ID PoolID
 	// Name is the zpool's name, for people; never an identity.
-	Name       string
-	Generation uint64
+	Name string
 	// Node is the Kubernetes node (or host) that the server runs on.
 	Node string
-	Zone string
-	// Address is where other servers reach its API, host:port.
+	// Generation counts the machines that a pool was on, Zone is the Node's, and
+	// Address, host:port, is where other servers reach the API. They are for pools
+	// that move and servers that know of each other: nothing writes them yet.
+	Generation uint64
+	Zone       string
 	Address    string
 	SizeBytes  int64
 	FreeBytes  int64

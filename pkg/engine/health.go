@@ -126,7 +126,6 @@ func (e *Engine) Capacity(ctx context.Context) (total, free int64, err error) {
 
 // BranchUsage is what a branch takes.
 type BranchUsage struct {
-	UsedBytes       int64 // with its commits
 	ReferencedBytes int64 // its head
 	WrittenBytes    int64 // since its newest commit
 }
@@ -148,7 +147,7 @@ func (e *Engine) Usage(ctx context.Context, branches ...dot.BranchID) (map[dot.B
 	for _, root := range roots {
 		items, err := e.zfs.List(ctx, root, zfs.ListOptions{
 			Kinds: []zfs.Kind{zfs.KindFilesystem}, Depth: depth,
-			Properties: []zfs.Property{zfs.PropUsed, zfs.PropReferenced, zfs.PropWritten},
+			Properties: []zfs.Property{zfs.PropReferenced, zfs.PropWritten},
 		})
 		if err != nil {
 			return nil, explain(err, "measuring %s", root)
@@ -158,13 +157,13 @@ func (e *Engine) Usage(ctx context.Context, branches ...dot.BranchID) (map[dot.B
 			if err != nil {
 				continue
 			}
-			var numbers [3]uint64
-			for i, p := range []zfs.Property{zfs.PropUsed, zfs.PropReferenced, zfs.PropWritten} {
+			var numbers [2]uint64
+			for i, p := range []zfs.Property{zfs.PropReferenced, zfs.PropWritten} {
 				if numbers[i], err = item.Values.Uint(p); err != nil {
 					return nil, explain(err, "measuring %s", root)
 				}
 			}
-			usage[id] = BranchUsage{int64(numbers[0]), int64(numbers[1]), int64(numbers[2])}
+			usage[id] = BranchUsage{int64(numbers[0]), int64(numbers[1])}
 		}
 	}
 	return usage, nil
