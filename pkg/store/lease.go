@@ -173,9 +173,6 @@ func (l *Lease) LastRenewal() time.Duration {
 	return l.renewed
 }
 
-// TTL is the length of the lease, counted by etcd from each renewal.
-func (l *Lease) TTL() time.Duration { return l.ttl }
-
 // Revoke gives the lease up, so that another may take it at once. Done is closed
 // before etcd is told.
 func (l *Lease) Revoke(ctx context.Context) {
