@@ -19,7 +19,19 @@ import (
 // picture is what registry and pool hold.
 func (m *machine) picture(t *testing.T) []string {
 	t.Helper()
-	return append(m.keys(t), m.onPool(t)...)
+	there := m.zfsTells(t, "list", "-H", "-p", "-t", "all", "-r", "-o", "name,guid,createtxg,origin,readonly,mounted")
+	set := m.zfsTells(t, "get", "-H", "-p", "-r", "-s", "local", "-o", "name,property,value", "all")
+	return slices.Concat(m.keys(t), there, set)
+}
+
+// zfsTells gives the lines of what a zfs command says of the pool.
+func (m *machine) zfsTells(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "zfs", append(args, m.pool.Root().String())...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(string(out), "\n")
 }
 
 // keys is every key of the registry but the lease's, with its value.
@@ -40,24 +52,6 @@ func (m *machine) keys(t *testing.T) []string {
 		for _, e := range now.Now {
 			lines = append(lines, e.Key.String()+" "+string(e.Value))
 		}
-	}
-	return lines
-}
-
-// onPool is all that ZFS has below the pool, with what was set on it.
-func (m *machine) onPool(t *testing.T) []string {
-	t.Helper()
-	var lines []string
-	root := m.pool.Root().String()
-	for _, args := range [][]string{
-		{"list", "-H", "-p", "-t", "all", "-r", "-o", "name,guid,createtxg,origin,readonly,mounted", root},
-		{"get", "-H", "-p", "-r", "-s", "local", "-o", "name,property,value", "all", root},
-	} {
-		out, err := exec.CommandContext(t.Context(), "zfs", args...).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, strings.Split(string(out), "\n")...)
 	}
 	return lines
 }
@@ -126,13 +120,14 @@ func TestARefusalLeavesNoTrace(t *testing.T) {
 	if again := changed(before, m.picture(t)); again != "" {
 		t.Fatalf("what changes by itself cannot be compared:\n%s", again)
 	}
-	// What is wrong in itself gets no further than the parser: the pool is looked at
-	// when all of that was refused.
-	m.refusesAll(t, r, badRequests(), m.keys)
-	if trace := changed(before, m.picture(t)); trace != "" {
-		t.Errorf("a bad request left a trace:\n%s", trace)
+	// A command of ZFS's takes long here, so that the pool is looked at after each
+	// group; the registry, which every flow writes first, after each refusal.
+	for _, group := range [][]refusal{badRequests(), badSources(handle), badTargets(handle), badOthers()} {
+		m.refusesAll(t, r, group)
+		if trace := changed(before, m.picture(t)); trace != "" {
+			t.Errorf("something between %q and %q left a trace:\n%s", group[0].what, group[len(group)-1].what, trace)
+		}
 	}
-	m.refusesAll(t, r, slices.Concat(badSources(handle), badTargets(handle), badOthers()), m.picture)
 	m.settled()
 	if trace := changed(before, m.picture(t)); trace != "" {
 		t.Errorf("some refusal left work:\n%s", trace)
@@ -147,16 +142,16 @@ func TestARefusalLeavesNoTrace(t *testing.T) {
 	}
 }
 
-// refusesAll makes each call and compares the picture after it with the one before.
-func (m *machine) refusesAll(t *testing.T, r *running, refusals []refusal, picture func(*testing.T) []string) {
+// refusesAll makes each call and compares the registry after it with the one before.
+func (m *machine) refusesAll(t *testing.T, r *running, refusals []refusal) {
 	t.Helper()
-	before := picture(t)
+	before := m.keys(t)
 	for _, c := range refusals {
 		err := c.call(r)
 		if err == nil || dot.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: got %v (code %d), want code %d with %q", c.what, err, dot.CodeOf(err), c.code, c.says)
 		}
-		after := picture(t)
+		after := m.keys(t)
 		if trace := changed(before, after); trace != "" {
 			t.Errorf("%s: the refusal left a trace:\n%s", c.what, trace)
 			before = after
