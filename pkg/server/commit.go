@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"k8s.io/klog/v2"
@@ -228,4 +229,42 @@ func (p *plane) refuseCommit(ctx context.Context, intent store.Record[store.Inte
 		}
 	}
 	return dot.Errorf(dot.CodeAborted, "the branch changed hands, or was reset or deleted, before commit %s was recorded; try again", c.ID)
+}
+
+// endCommit lets no commit of dm's that failed stay half-made, because nobody may
+// come for it again, and its dot is kept for it: what failed for good is undone, and
+// what may have been made is finished in the background. It gives what to answer.
+// The caller holds the intent's lock.
+func (p *plane) endCommit(ctx context.Context, name string, cause error) error {
+	if final(cause) {
+		i, there, err := found(p.store.GetIntent(ctx, name))
+		if err == nil && there {
+			err = p.undoCommit(ctx, i)
+		}
+		if err == nil {
+			return cause
+		}
+		klog.FromContext(ctx).Error(err, "cannot undo a commit that failed", "because", cause)
+	}
+	p.work.soon(p.intentJob(name))
+	return fmt.Errorf("%w; the commit may still be made: look at the log before trying again", cause)
+}
+
+// intentJob finishes a commit, or undoes it when that fails for good.
+func (p *plane) intentJob(name string) job {
+	return job{key: snapshotLock(name), run: func(ctx context.Context) error {
+		unlock, err := p.locks.lock(ctx, snapshotLock(name))
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		i, there, err := found(p.store.GetIntent(ctx, name))
+		if err != nil || !there {
+			return err
+		}
+		if _, err = p.takeCommit(ctx, i); err != nil && final(err) {
+			err = p.undoCommit(ctx, i)
+		}
+		return err
+	}}
 }

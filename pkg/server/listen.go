@@ -21,6 +21,7 @@ import (
 const (
 	maxHeader      = 16 << 10
 	maxBody        = 4 << 20
+	compressFrom   = 16 << 10 // bytes of an answer: making a smaller one smaller takes longer than sending it
 	maxConnections = 1024
 	stopTimeout    = 15 * time.Second
 

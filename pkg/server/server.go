@@ -300,6 +300,7 @@ func (s *Server) callOptions() connect.HandlerOption {
 	return connect.WithHandlerOptions(
 		connect.WithInterceptors(s.metrics.around()),
 		connect.WithReadMaxBytes(maxBody),
+		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRecover(func(ctx context.Context, spec connect.Spec, _ http.Header, cause any) error {
 			klog.FromContext(ctx).Error(nil, "panic", "procedure", spec.Procedure, "cause", cause)
 			return connect.NewError(connect.CodeInternal, errPanic)

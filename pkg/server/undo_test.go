@@ -227,3 +227,32 @@ func TestAnAnswerThatIsLostLeavesNoJobBehind(t *testing.T) {
 		}
 	}
 }
+
+func TestACommitOfDMThatFailsKeepsNoDot(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "db", p.pool)
+	intents := func() int {
+		all, err := p.store.ListIntents(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	// The pool does not have the branch: that is final.
+	_, err := p.commitDot(t.Context(), &v1.CommitRequest{Dot: "db"})
+	if dot.CodeOf(err) != dot.CodeNotFound || err == nil || intents() != 0 || p.work.length() != 0 {
+		t.Errorf("got %v, %d intents and %d jobs, want CodeNotFound and none", err, intents(), p.work.length())
+	}
+	// A caller that did not wait: the commit may have been made.
+	name := dmIntent + "late"
+	if _, err := p.begin(t.Context(), order{name: name, branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}}); err != nil {
+		t.Fatal(err)
+	}
+	err = p.endCommit(t.Context(), name, dot.Errorf(dot.CodeDeadline, "too late"))
+	if dot.CodeOf(err) != dot.CodeDeadline || intents() != 1 || p.work.length() != 1 {
+		t.Errorf("got %v, %d intents and %d jobs, want CodeDeadline and one", err, intents(), p.work.length())
+	}
+	if err := p.intentJob(name).run(t.Context()); err != nil || intents() != 0 {
+		t.Errorf("got %v and %d intents, want what cannot be finished to be undone", err, intents())
+	}
+}
