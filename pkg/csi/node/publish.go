@@ -42,7 +42,7 @@ func (s *service) publishVolume(ctx context.Context, r *csi.NodePublishVolumeReq
 			return err
 		}
 	}
-	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext(), mode.ReadOnly)
+	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext())
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (s *service) stageVolume(ctx context.Context, r *csi.NodeStageVolumeRequest
 	if err := checkVolume(r.GetVolumeId()); err != nil {
 		return err
 	}
-	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext(), mode.ReadOnly)
+	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext())
 	if err != nil {
 		return err
 	}
@@ -78,13 +78,13 @@ type prepared struct {
 }
 
 // prepare asks the server of the volume's pool. It tells the truth of now.
-func (s *service) prepare(ctx context.Context, volume string, publishContext map[string]string, readOnly bool) (prepared, error) {
+func (s *service) prepare(ctx context.Context, volume string, publishContext map[string]string) (prepared, error) {
 	pool, err := dot.ParsePoolID(publishContext[driver.PublishContextPool])
 	if err != nil {
 		return prepared{}, dot.Precondition("the volume was not attached to this node by the controller: its publish context names no pool")
 	}
 	res, err := s.servers.of(pool).PrepareVolume(ctx, connect.NewRequest(&dotmeshv1.PrepareVolumeRequest{
-		Volume: volume, ReadOnly: readOnly, Node: s.node,
+		Volume: volume, Node: s.node,
 	}))
 	if err != nil {
 		return prepared{}, err

@@ -2892,7 +2892,6 @@ func (x *ListSnapshotsResponse) GetNextToken() string {
 type PrepareVolumeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Volume        string                 `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"`
-	ReadOnly      bool                   `protobuf:"varint,2,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // refused unless the volume is published to it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2935,13 +2934,6 @@ func (x *PrepareVolumeRequest) GetVolume() string {
 	return ""
 }
 
-func (x *PrepareVolumeRequest) GetReadOnly() bool {
-	if x != nil {
-		return x.ReadOnly
-	}
-	return false
-}
-
 func (x *PrepareVolumeRequest) GetNode() string {
 	if x != nil {
 		return x.Node
@@ -2952,7 +2944,7 @@ func (x *PrepareVolumeRequest) GetNode() string {
 type PrepareVolumeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Dataset       string                 `protobuf:"bytes,1,opt,name=dataset,proto3" json:"dataset,omitempty"`                             // "pool/dotmesh/<branch id>", to mount with -t zfs
-	DatasetGuid   uint64                 `protobuf:"varint,2,opt,name=dataset_guid,json=datasetGuid,proto3" json:"dataset_guid,omitempty"` // what must be found mounted
+	DatasetGuid   uint64                 `protobuf:"varint,2,opt,name=dataset_guid,json=datasetGuid,proto3" json:"dataset_guid,omitempty"` // a name can come again, this does not
 	Subdot        string                 `protobuf:"bytes,3,opt,name=subdot,proto3" json:"subdot,omitempty"`                               // "" is the root
 	ReadOnly      bool                   `protobuf:"varint,4,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`          // the dataset must be mounted read-only
 	BranchId      string                 `protobuf:"bytes,5,opt,name=branch_id,json=branchId,proto3" json:"branch_id,omitempty"`
@@ -3675,11 +3667,10 @@ const file_dotmesh_v1_dotmesh_proto_rawDesc = "" +
 	"\x15ListSnapshotsResponse\x122\n" +
 	"\tsnapshots\x18\x01 \x03(\v2\x14.dotmesh.v1.SnapshotR\tsnapshots\x12\x1d\n" +
 	"\n" +
-	"next_token\x18\x02 \x01(\tR\tnextToken\"_\n" +
+	"next_token\x18\x02 \x01(\tR\tnextToken\"H\n" +
 	"\x14PrepareVolumeRequest\x12\x16\n" +
-	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x1b\n" +
-	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\tR\x04node\"\xdb\x01\n" +
+	"\x06volume\x18\x01 \x01(\tR\x06volume\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04nodeJ\x04\b\x02\x10\x03\"\xdb\x01\n" +
 	"\x15PrepareVolumeResponse\x12\x18\n" +
 	"\adataset\x18\x01 \x01(\tR\adataset\x12!\n" +
 	"\fdataset_guid\x18\x02 \x01(\x04R\vdatasetGuid\x12\x16\n" +
