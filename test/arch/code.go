@@ -3,11 +3,8 @@ package arch
 import (
 	"fmt"
 	"go/ast"
-	"go/token"
 	"path"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -115,63 +112,4 @@ func callee(call *ast.CallExpr) string {
 		}
 	}
 	return ""
-}
-
-var pointGrammar = regexp.MustCompile(`^([a-z]+)\.[a-z0-9-]+\.(before|during|after)$`)
-
-// CheckCrashPoints holds every crash.Point to be a constant of its package, named
-// "<package>.<operation>.<before|during|after>", with no two alike, so that a test that
-// lists them has them all.
-func CheckCrashPoints(t *Tree) []Violation {
-	var bad []Violation
-	const reason = "tests enumerate the points from the code and kill the process at each"
-	first := map[string]string{}
-	for _, f := range t.Files {
-		if !f.Product() || importName(f, t.Module+"/pkg/dot/crash") == "" {
-			continue
-		}
-		report := func(pos token.Pos, what string) {
-			bad = append(bad, Violation{"crash-point", t.at(f, pos), what, reason})
-		}
-		for _, lit := range points(f, report) {
-			value, err := strconv.Unquote(lit.Value)
-			m := pointGrammar.FindStringSubmatch(value)
-			switch {
-			case err != nil || m == nil:
-				report(lit.Pos(), fmt.Sprintf("point %s is not <package>.<operation>.<before|during|after>", lit.Value))
-			case m[1] != path.Base(f.Dir):
-				report(lit.Pos(), fmt.Sprintf("point %q is declared in package %s", value, path.Base(f.Dir)))
-			case first[value] != "":
-				report(lit.Pos(), fmt.Sprintf("point %q stands at %s too", value, first[value]))
-			default:
-				first[value] = t.at(f, lit.Pos())
-			}
-		}
-	}
-	return bad
-}
-
-// points gives the string literals of a file's crash.Point constants, and
-// reports points made in other ways.
-func points(f *File, report func(token.Pos, string)) []*ast.BasicLit {
-	var all []*ast.BasicLit
-	ast.Inspect(f.Syntax, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.ValueSpec:
-			if sel, ok := n.Type.(*ast.SelectorExpr); !ok || sel.Sel.Name != "Point" {
-				return true
-			}
-			for _, v := range n.Values {
-				if lit, ok := v.(*ast.BasicLit); ok {
-					all = append(all, lit)
-				}
-			}
-		case *ast.CallExpr:
-			if callee(n) == "crash.Point" {
-				report(n.Pos(), "a crash point that is not a constant of type crash.Point")
-			}
-		}
-		return true
-	})
-	return all
 }

@@ -10,7 +10,8 @@ type Layer struct {
 
 // Layers go from the bottom to the top; the first whose Dir holds a package
 // decides, so that a special case stands before the general one. Everything in
-// pkg and cmd must be in one.
+// pkg and cmd must be in one. A directory that is marked "to come" has its place
+// before it has a package.
 var Layers = []Layer{
 	{"pkg/dot", nil,
 		"the domain is pure: whoever reads it need know nothing else"},
@@ -28,6 +29,7 @@ var Layers = []Layer{
 		"the registry keeps the domain's records and reaches no pool"},
 	{"pkg/api", []string{"pkg/dot"},
 		"the wire speaks the domain"},
+	// To come, as the next two are.
 	{"pkg/replication/plan", []string{"pkg/dot"},
 		"plans are pure: snapshot lists in, steps or a conflict out"},
 	{"pkg/replication/mastership", []string{"pkg/dot"},
@@ -44,8 +46,9 @@ var Layers = []Layer{
 		"the node service reaches dots through the server's socket; of zfs it may use the fence"},
 	{"pkg/csi", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/keylock"},
 		"csi reaches dots through client alone"},
+	// To come.
 	{"pkg/operator", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/store/members"},
-		"the operator runs servers and never touches what they hold; of the store it needs etcd's membership"},
+		"the operator runs servers and never touches what they hold; of the store it needs etcd's membership (pkg/store/members, to come)"},
 	{"pkg/cli", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/atomicfile"},
 		"dm does nothing that the API cannot do"},
 	{"cmd/dm", []string{"pkg/cli", "pkg/dot"},
@@ -63,7 +66,8 @@ type Room struct {
 	Reason string
 }
 
-// Rooms hold for every one that matches an import.
+// Rooms hold for every one that matches an import. pkg/cli/kube, pkg/cli/host,
+// pkg/replication and pkg/operator are to come.
 var Rooms = []Room{
 	{"os/exec", nil, []string{"pkg/zfs", "pkg/cli/kube", "pkg/cli/host"},
 		"one place starts processes: with a context, LC_ALL=C, exit code and stderr kept"},
@@ -94,7 +98,7 @@ var Foundation = []struct{ Import, Reason string }{
 	{"github.com/container-storage-interface/spec", "the driver implements the CSI specification's own Go types"},
 	{"github.com/kubernetes-csi/csi-lib-utils/protosanitizer", "the logging interceptor strips secrets as every CSI driver does"},
 	{"github.com/kubernetes-csi/csi-lib-utils/metrics", "csi_plugin_operations_seconds is the metric that dashboards know"},
-	{"github.com/mistifyio/go-zfs/v4", "ZFS is reached through the library that exists, own commands only for what it lacks"},
+	{"github.com/mistifyio/go-zfs/v4", "kinds of datasets, states of pools and what they report of their space have its names; its processes take no context and no locale, so that they are not used"},
 	{"go.etcd.io/etcd/client/v3", "the registry is etcd"},
 	{"google.golang.org/grpc", "CSI is gRPC"},
 	{"k8s.io/client-go", "PVCs are read with the typed client"},

@@ -16,7 +16,7 @@ import (
 var good = map[string]string{
 	"pkg/dot/doc.go":             "// Package dot is pure.\npackage dot\n",
 	"pkg/dot/crash/crash.go":     "// Package crash names points.\npackage crash\n\n// Point is one.\ntype Point string\n",
-	"pkg/zfs/zfs.go":             "// Package zfs runs commands.\npackage zfs\n\nimport (\n\t_ \"os/exec\"\n\n\t\"MODULE/pkg/dot/crash\"\n)\n\nconst create crash.Point = \"zfs.create.before\"\n",
+	"pkg/zfs/zfs.go":             "// Package zfs runs commands.\npackage zfs\n\nimport (\n\t_ \"os/exec\"\n\n\t\"MODULE/pkg/dot/crash\"\n)\n\nconst create crash.Point = \"zfs.create.before\"\n\nfunc Points() []crash.Point { return []crash.Point{create} }\n",
 	"pkg/zfs/zfstest/zfstest.go": "// Package zfstest makes pools.\npackage zfstest\n",
 	"pkg/zfs/zfs_test.go":        "package zfs\n\nimport _ \"MODULE/pkg/zfs/zfstest\"\n",
 	"pkg/store/store.go":         "// Package store keeps.\npackage store\n\nimport _ \"go.etcd.io/etcd/client/v3\"\n",
@@ -27,6 +27,12 @@ var good = map[string]string{
 	"test/nested/go.mod":         "module nested\n",
 	"test/nested/common.go":      "package common\n",
 }
+
+// pairs declares two points in a composite, and listPairs lists them.
+const (
+	pairs     = "package zfs\n\nimport \"MODULE/pkg/dot/crash\"\n\ntype pair struct{ before, after crash.Point }\n\nvar y = pair{\"zfs.y.before\", \"zfs.y.after\"}\n"
+	listPairs = "\nfunc Points() []crash.Point { return []crash.Point{y.before, y.after} }\n"
+)
 
 func load(t *testing.T, files map[string]string) *arch.Tree {
 	t.Helper()
@@ -53,7 +59,9 @@ func violations(tree *arch.Tree) []arch.Violation {
 }
 
 func TestGoodTreePasses(t *testing.T) {
-	for _, v := range violations(load(t, good)) {
+	files := maps.Clone(good)
+	files["pkg/zfs/pairs.go"] = pairs + listPairs
+	for _, v := range violations(load(t, files)) {
 		t.Error(v)
 	}
 }
@@ -91,10 +99,15 @@ func TestEveryViolationIsCaught(t *testing.T) {
 		{"exit", "a library exits", "pkg/zfs/x.go", "package zfs\n\nimport \"os\"\n\nfunc x() { os.Exit(1) }\n"},
 		{"panic", "a library panics", "pkg/zfs/x.go", "package zfs\n\nfunc x() { panic(1) }\n"},
 		{"skip", "a test is skipped", "pkg/zfs/x_test.go", "package zfs\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) { t.Skip() }\n"},
-		{"crash-point", "twice", "pkg/zfs/x.go", strings.Replace(zfs, "const create", "const again", 1)},
-		{"crash-point", "of another package", "pkg/zfs/x.go", strings.NewReplacer("const create", "const other", "zfs.create", "store.create").Replace(zfs)},
-		{"crash-point", "badly named", "pkg/zfs/x.go", strings.NewReplacer("const create", "const other", ".before", "").Replace(zfs)},
+		{"crash-point", "twice", "pkg/zfs/x.go", strings.NewReplacer("const create", "const again", "{create}", "{again}").Replace(zfs)},
+		{"crash-point", "of another package", "pkg/zfs/x.go", strings.NewReplacer("const create", "const other", "{create}", "{other}", "zfs.create", "store.create").Replace(zfs)},
+		{"crash-point", "badly named", "pkg/zfs/x.go", strings.NewReplacer("const create", "const other", "{create}", "{other}", ".before", "").Replace(zfs)},
 		{"crash-point", "not a constant", "pkg/zfs/x.go", "package zfs\n\nimport \"MODULE/pkg/dot/crash\"\n\nvar p = crash.Point(\"zfs.x.before\")\n"},
+		{"crash-point", "a variable", "pkg/zfs/x.go", "package zfs\n\nimport \"MODULE/pkg/dot/crash\"\n\nvar p crash.Point = \"zfs.x.before\"\n"},
+		{"crash-point", "not listed", "pkg/zfs/x.go", "package zfs\n\nimport \"MODULE/pkg/dot/crash\"\n\nconst other crash.Point = \"zfs.other.before\"\n"},
+		{"crash-point", "in a composite that is not listed", "pkg/zfs/x.go", pairs},
+		{"crash-point", "in a composite, badly named", "pkg/zfs/x.go", strings.Replace(pairs, "zfs.y.after", "zfs.y", 1) + listPairs},
+		{"crash-point", "in a composite of a function", "pkg/zfs/x.go", pairs + listPairs + "\nfunc y() { _ = pair{\"zfs.z.before\", \"zfs.z.after\"} }\n"},
 	} {
 		t.Run(tc.rule+"/"+tc.what, func(t *testing.T) {
 			files := maps.Clone(good)

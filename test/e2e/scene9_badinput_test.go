@@ -121,8 +121,8 @@ func badAPIInput(t *testing.T) {
 	}
 }
 
-// expiredCertificate calls etcd and the API with a client certificate of the
-// right CA that is no longer valid.
+// expiredCertificate calls etcd with a client certificate of the right CA that is no
+// longer valid, after it has seen that the same call with a valid one is answered.
 func expiredCertificate(ctx context.Context, t *testing.T, shell func(string) string) {
 	t.Helper()
 	caDir, dir := filepath.Join(suite.work, "ca"), filepath.Join(suite.work, "expired")
@@ -143,11 +143,16 @@ func expiredCertificate(ctx context.Context, t *testing.T, shell func(string) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := filepath.Join(dir, "dotmesh-etcd-client")
-	said := shell(fmt.Sprintf("%s -endpoint %s:2379 -name dotmesh-etcd-cluster-client.dotmesh.svc -ca %[3]s/ca.crt -cert %[3]s/tls.crt -key %[3]s/tls.key",
-		filepath.Join(suite.work, "registry"), etcd, client))
-	if strings.Contains(said, "/dotmesh/") || said == "" {
-		t.Errorf("etcd answered to an expired certificate: %q", said)
+	call := func(certs string) string {
+		return shell(fmt.Sprintf("%s -endpoint %s:2379 -name dotmesh-etcd-cluster-client.dotmesh.svc -ca %[3]s/ca.crt -cert %[3]s/tls.crt -key %[3]s/tls.key",
+			filepath.Join(suite.work, "registry"), etcd, filepath.Join(certs, "dotmesh-etcd-client")))
+	}
+	if said := call(filepath.Join(suite.work, "certs")); !strings.Contains(said, "/dotmesh/cluster") {
+		t.Fatalf("etcd gave no keys for a valid certificate: %q", said)
+	}
+	said := call(dir)
+	if strings.Contains(said, "/dotmesh/") || !strings.Contains(said, "expired certificate") && !strings.Contains(said, "bad certificate") {
+		t.Errorf("etcd did not refuse an expired certificate as such: %q", said)
 	}
 }
 
