@@ -57,6 +57,10 @@ func (e *Engine) Commit(ctx context.Context, c dot.Commit) (Stored, error) {
 	return Stored{GUID: uint64(result.GUID), CreateTXG: result.CreateTXG}, nil
 }
 
+// AwaitCommits waits until it is known of every commit whose caller has given up
+// before whether it was made.
+func (e *Engine) AwaitCommits(ctx context.Context) error { return e.gather.await(ctx) }
+
 // takeSnapshots indexes what a batch made, because its callers may be gone.
 func (e *Engine) takeSnapshots(ctx context.Context, specs []zfs.SnapshotSpec) ([]zfs.SnapshotResult, error) {
 	results, err := e.zfs.Snapshot(ctx, specs)
@@ -65,7 +69,7 @@ func (e *Engine) takeSnapshots(ctx context.Context, specs []zfs.SnapshotSpec) ([
 	}
 	e.index.change(func(x *index) {
 		for i, result := range results {
-			branch, err1 := dot.ParseBranchID(specs[i].Props[propBranch])
+			branch, err1 := dot.ParseBranchID(specs[i].Snapshot.Dataset().Base())
 			id, err2 := dot.ParseCommitID(result.Snapshot.Name())
 			if result.GUID == 0 || err1 != nil || err2 != nil {
 				continue

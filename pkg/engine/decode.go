@@ -56,8 +56,6 @@ func parseTime(s string) (time.Time, error) { return time.Parse(time.RFC3339Nano
 
 func parseUint(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) }
 
-func parseInt(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
-
 // decodeAs parses a property that may be missing: then it is T's zero.
 func decodeAs[T any](d *decoder, p zfs.Property, parse func(string) (T, error)) T {
 	var none T
@@ -193,25 +191,26 @@ func decodeCommit(name string, guid zfs.GUID, values zfs.Values) (c dot.Commit, 
 	if err != nil {
 		return dot.Commit{}, false, err
 	}
+	s := required(d, propCommit, parseStoredCommit)
 	c = dot.Commit{
-		ID:        id,
-		Dot:       required(d, propDot, dot.ParseID),
-		Branch:    required(d, propBranch, dot.ParseBranchID),
-		Epoch:     decodeAs(d, propEpoch, dot.ParseEpoch),
-		GUID:      uint64(guid),
-		Sequence:  required(d, propSequence, parseUint),
-		Author:    d.text(propAuthor),
-		Message:   d.text(propMessage),
-		Time:      d.time(propTime),
-		Parent:    decodeAs(d, propParent, dot.ParseCommitID),
-		CSIName:   d.text(propCSIName),
-		Volume:    decodeAs(d, propVolume, dot.ParseVolumeID),
-		Subdot:    decodeAs(d, propSubdot, dot.ParseSubdot),
-		SizeBytes: decodeAs(d, propSize, parseInt),
+		ID: id, Dot: s.Dot, Branch: s.Branch, Epoch: s.Epoch, GUID: uint64(guid), Sequence: s.Sequence, Parent: s.Parent,
+		Author: s.Author, Message: d.text(propMessage), Time: s.Time, CSIName: s.CSIName,
+		Volume: s.Volume, Subdot: s.Subdot, SizeBytes: s.SizeBytes,
 	}
 	d.json(propMetadata, &c.Metadata)
 	d.json(propTags, &c.Tags)
 	return c, d.flag(propDeleted), d.err
+}
+
+func parseStoredCommit(value string) (storedCommit, error) {
+	var s storedCommit
+	if err := json.Unmarshal([]byte(value), &s); err != nil {
+		return s, err
+	}
+	if s.Dot.IsZero() || s.Branch.IsZero() {
+		return s, dot.Invalid("it names no dot or no branch")
+	}
+	return s, nil
 }
 
 func parseOrigin(s string) (*dot.Origin, error) {

@@ -26,6 +26,7 @@ type gatherer struct {
 	mu      sync.Mutex
 	waiting []*gathered
 	running bool
+	batch   chan struct{} // closed when the command that runs has ended; nil: none yet
 }
 
 type gathered struct {
@@ -67,6 +68,7 @@ func (g *gatherer) run() {
 func (g *gatherer) takeBatch(batch []*gathered) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), gatherTimeout)
 	defer cancel()
+	defer close(g.batch) // which only this goroutine writes
 	specs := make([]zfs.SnapshotSpec, len(batch))
 	for i, item := range batch {
 		specs[i] = item.spec
@@ -80,6 +82,23 @@ func (g *gatherer) takeBatch(batch []*gathered) {
 			item.result = results[i]
 		}
 		close(item.done)
+	}
+}
+
+// await waits for the end of the command that runs: what it takes for callers that
+// have given up is known then.
+func (g *gatherer) await(ctx context.Context) error {
+	g.mu.Lock()
+	batch := g.batch
+	g.mu.Unlock()
+	if batch == nil {
+		return nil
+	}
+	select {
+	case <-batch:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -106,7 +125,9 @@ func (g *gatherer) next() []*gathered {
 		}
 	}
 	g.waiting = later
-	g.running = len(batch) > 0
+	if g.running = len(batch) > 0; g.running {
+		g.batch = make(chan struct{})
+	}
 	return batch
 }
 

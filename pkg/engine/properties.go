@@ -23,7 +23,7 @@ const (
 	propIncarnation zfs.Property = prefix + "incarnation"
 
 	// On branches, of the dot.
-	propDot        zfs.Property = prefix + "dot" // on commits too
+	propDot        zfs.Property = prefix + "dot"
 	propNamespace  zfs.Property = prefix + "namespace"
 	propName       zfs.Property = prefix + "name"
 	propOwner      zfs.Property = prefix + "owner"
@@ -37,9 +37,9 @@ const (
 	propSubdotPrefix = prefix + "subdot."
 
 	// On branches.
-	propBranch     zfs.Property = prefix + "branch" // on commits too
+	propBranch     zfs.Property = prefix + "branch"
 	propBranchName zfs.Property = prefix + "branch-name"
-	propEpoch      zfs.Property = prefix + "epoch" // on commits too
+	propEpoch      zfs.Property = prefix + "epoch"
 	propMaster     zfs.Property = prefix + "master"
 	propOrigin     zfs.Property = prefix + "origin"
 	propOriginAt   zfs.Property = prefix + "origin-sequence"
@@ -49,17 +49,12 @@ const (
 	// io.dotmesh:volume.<volume id>, one for each claim.
 	propVolumePrefix = prefix + "volume."
 
-	// On commits.
-	propSequence zfs.Property = prefix + "sequence"
-	propAuthor   zfs.Property = prefix + "author"
+	// On commits. What is set with the snapshot and never changes is one property:
+	// each takes a call of its own in the program that takes the snapshot, some
+	// milliseconds, and a line of every listing.
+	propCommit   zfs.Property = prefix + "commit"
 	propMessage  zfs.Property = prefix + "message"
-	propTime     zfs.Property = prefix + "time"
 	propMetadata zfs.Property = prefix + "metadata"
-	propParent   zfs.Property = prefix + "parent"
-	propCSIName  zfs.Property = prefix + "csi-name"
-	propVolume   zfs.Property = prefix + "volume"
-	propSubdot   zfs.Property = prefix + "subdot"
-	propSize     zfs.Property = prefix + "size"
 	propTags     zfs.Property = prefix + "tags"
 	propDeleted  zfs.Property = prefix + "deleted"
 )
@@ -98,6 +93,13 @@ func (e *encoder) text(p zfs.Property, s string) {
 		e.err = dot.Invalid("%s: %w", strings.TrimPrefix(string(p), prefix), err)
 	}
 	e.put(p, value)
+}
+
+// valid refuses text that JSON would change.
+func (e *encoder) valid(what, s string) {
+	if !utf8.ValidString(s) && e.err == nil {
+		e.err = dot.Invalid("%s: text must be valid UTF-8", what)
+	}
 }
 
 func (e *encoder) json(p zfs.Property, v any) {
@@ -190,6 +192,19 @@ type (
 		NewDot              bool         `json:"newDot,omitempty"`
 		Created             time.Time    `json:"created,omitzero"`
 	}
+	storedCommit struct {
+		Dot       dot.ID       `json:"dot"`
+		Branch    dot.BranchID `json:"branch"`
+		Epoch     dot.Epoch    `json:"epoch,omitzero"`
+		Sequence  uint64       `json:"sequence"`
+		Parent    dot.CommitID `json:"parent,omitzero"`
+		Author    string       `json:"author,omitempty"`
+		Time      time.Time    `json:"time,omitzero"`
+		CSIName   string       `json:"csiName,omitempty"`
+		Volume    dot.VolumeID `json:"volume,omitzero"`
+		Subdot    dot.Subdot   `json:"subdot,omitzero"`
+		SizeBytes int64        `json:"size,omitempty"`
+	}
 )
 
 // encodeDot gives what a branch's dataset says of its dot.
@@ -262,24 +277,15 @@ func volumeProperty(id dot.VolumeID) zfs.Property {
 // encodeCommit gives what a snapshot says of its commit.
 func encodeCommit(c dot.Commit) (zfs.Props, error) {
 	e := encoder{props: zfs.Props{}}
-	e.put(propDot, c.Dot.String())
-	e.put(propBranch, c.Branch.String())
-	if c.Epoch != (dot.Epoch{}) {
-		e.put(propEpoch, c.Epoch.String())
-	}
-	e.put(propSequence, strconv.FormatUint(c.Sequence, 10))
-	e.text(propAuthor, c.Author)
+	e.valid("author", c.Author)
+	e.valid("csi-name", c.CSIName)
+	e.json(propCommit, storedCommit{
+		Dot: c.Dot, Branch: c.Branch, Epoch: c.Epoch, Sequence: c.Sequence, Parent: c.Parent, Author: c.Author,
+		Time: c.Time.UTC(), CSIName: c.CSIName, Volume: c.Volume, Subdot: c.Subdot, SizeBytes: c.SizeBytes,
+	})
 	e.text(propMessage, c.Message)
-	e.time(propTime, c.Time)
 	if len(c.Metadata) > 0 {
 		e.json(propMetadata, c.Metadata)
-	}
-	e.put(propParent, c.Parent.String())
-	e.text(propCSIName, c.CSIName)
-	e.put(propVolume, c.Volume.String())
-	e.put(propSubdot, c.Subdot.String())
-	if c.SizeBytes > 0 {
-		e.put(propSize, strconv.FormatInt(c.SizeBytes, 10))
 	}
 	if len(c.Tags) > 0 {
 		e.json(propTags, c.Tags)
@@ -291,8 +297,7 @@ func encodeCommit(c dot.Commit) (zfs.Props, error) {
 // decodeCommit looks at, and its clones.
 func commitProperties() []zfs.Property {
 	return []zfs.Property{
-		zfs.PropClones, propDot, propBranch, propEpoch, propSequence, propAuthor, propMessage, propTime, propMetadata,
-		propParent, propCSIName, propVolume, propSubdot, propSize, propTags, propDeleted,
+		zfs.PropClones, propCommit, propMessage, propMetadata, propTags, propDeleted,
 	}
 }
 

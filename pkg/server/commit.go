@@ -149,12 +149,8 @@ func (p *plane) takeUp(ctx context.Context, o order) (store.Record[store.Intent]
 		return rec, dot.Errorf(dot.CodeAborted, "what an earlier try began on the branch's old head was undone; try again: %w", store.ErrConflict)
 	}
 	old := engine.CommitRef{Branch: i.Commit.Branch, Commit: i.Commit.ID}
-	_, err = p.engine.FindCommit(old)
-	taken := err == nil
-	if taken && i.Epoch == o.branch.Epoch {
-		return rec, nil
-	}
-	if err != nil && dot.CodeOf(err) != dot.CodeNotFound {
+	taken, err := p.isTaken(i.Commit)
+	if err != nil || taken && i.Epoch == o.branch.Epoch {
 		return rec, err
 	}
 	// No snapshot was taken that counts: it will hold what is there now, so its
@@ -231,40 +227,44 @@ func (p *plane) refuseCommit(ctx context.Context, intent store.Record[store.Inte
 	return dot.Errorf(dot.CodeAborted, "the branch changed hands, or was reset or deleted, before commit %s was recorded; try again", c.ID)
 }
 
-// endCommit lets no commit of dm's that failed stay half-made, because nobody may
-// come for it again, and its dot is kept for it: what failed for good is undone, and
-// what may have been made is finished in the background. It gives what to answer.
-// The caller holds the intent's lock.
-func (p *plane) endCommit(ctx context.Context, name string, cause error) error {
-	if final(cause) {
-		i, there, err := found(p.store.GetIntent(ctx, name))
-		if err == nil && there {
-			err = p.undoCommit(ctx, i)
-		}
-		if err == nil {
-			return cause
-		}
-		klog.FromContext(ctx).Error(err, "cannot undo a commit that failed", "because", cause)
+// endCommit lets no commit that failed stay half-made when nobody may come for it
+// again: in the background it is undone if its caller was told that it failed for
+// good, or else recorded if its snapshot was taken. It gives what to answer. The
+// caller holds the intent's lock.
+func (p *plane) endCommit(ctx context.Context, name string, volume dot.VolumeID, cause error) error {
+	gone := final(cause)
+	if isCSI(name) && !gone {
+		return cause // the snapshotter comes again
 	}
-	p.work.soon(p.intentJob(name))
-	return fmt.Errorf("%w; the commit may still be made: look at the log before trying again", cause)
+	i, there, err := found(p.store.GetIntent(ctx, name))
+	if err == nil && (!there || i.Value.Commit.Volume != volume) {
+		return cause
+	}
+	p.work.soon(p.intentJob(name, gone))
+	if gone {
+		return cause
+	}
+	return fmt.Errorf("%w; the commit may have been made: look at the log before trying again", cause)
 }
 
-// intentJob finishes a commit, or undoes it when that fails for good.
-func (p *plane) intentJob(name string) job {
+// intentJob ends a commit that nobody is at work on.
+func (p *plane) intentJob(name string, undo bool) job {
 	return job{key: snapshotLock(name), run: func(ctx context.Context) error {
 		unlock, err := p.locks.lock(ctx, snapshotLock(name))
 		if err != nil {
 			return err
 		}
 		defer unlock()
+		if err := p.engine.AwaitCommits(ctx); err != nil {
+			return err
+		}
 		i, there, err := found(p.store.GetIntent(ctx, name))
 		if err != nil || !there {
 			return err
 		}
-		if _, err = p.takeCommit(ctx, i); err != nil && final(err) {
-			err = p.undoCommit(ctx, i)
+		if !undo {
+			return p.settleIntent(ctx, i)
 		}
-		return err
+		return p.undoCommit(ctx, i)
 	}}
 }

@@ -117,7 +117,7 @@ func (p *plane) commitDot(ctx context.Context, req *dotmeshv1.CommitRequest) (*d
 			ID: id, Dot: d.Value.ID, Branch: b.Value.ID, Author: callerOf(ctx), Message: req.Message, Time: p.now(), Metadata: metadata,
 		}})
 		if err != nil {
-			return nil, p.endCommit(ctx, name, err)
+			return nil, p.endCommit(ctx, name, dot.VolumeID{}, err)
 		}
 	}
 	return &dotmeshv1.CommitResponse{Commit: api.CommitToProto(c, b.Value.Name)}, nil

@@ -179,13 +179,27 @@ func (p *plane) dropIntents(ctx context.Context, b dot.Branch) error {
 	return nil
 }
 
-// undoCommit destroys what a commit that was begun and never finished left.
+// undoCommit destroys what a commit that was begun and never finished left. The
+// intent goes first, and only as it was read: a commit that was finished meanwhile
+// must not lose its snapshot. With it the branch's epoch passes, if it is still that
+// of the intent: a snapshot that a crash leaves now, or that is taken after all, is
+// told by its epoch from what a registry has forgotten (vet). It goes with its branch.
 func (p *plane) undoCommit(ctx context.Context, i store.Record[store.Intent]) error {
 	c := i.Value.Commit
-	// The intent goes first, and only as it was read: a commit that was finished
-	// meanwhile must not lose its snapshot. A crash in between leaves a snapshot
-	// that nothing names, which goes with its branch.
-	err := p.apply(ctx, func(t *store.Txn) { t.Unchanged(store.IntentKey(c.CSIName), i.Revision).DeleteIntent(c.CSIName) })
+	err := again(ctx, func() error {
+		b, there, err := found(p.store.FindBranch(ctx, c.Branch))
+		if err != nil {
+			return err
+		}
+		return p.apply(ctx, func(t *store.Txn) {
+			t.Unchanged(store.IntentKey(c.CSIName), i.Revision).DeleteIntent(c.CSIName)
+			if there && b.Value.Epoch == i.Value.Epoch {
+				next := b.Value
+				next.Epoch = next.Epoch.Next()
+				t.Unchanged(store.BranchKey(next.Dot, next.Name), b.Revision).Epoch(next.ID, b.Value.Epoch).PutBranch(next)
+			}
+		})
+	})
 	if err != nil {
 		return err
 	}

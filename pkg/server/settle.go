@@ -37,37 +37,65 @@ func (p *plane) settle(ctx context.Context) error {
 }
 
 // settleIntents records the commits whose snapshots were taken and drops the
-// others: a retry begins them anew.
+// others: a retry begins them anew. Dropping one raises its branch's epoch, so that
+// the ones to be recorded come first.
 func (p *plane) settleIntents(ctx context.Context) error {
 	intents, err := p.store.ListIntents(ctx)
 	if err != nil {
 		return err
 	}
+	var rest []store.Record[store.Intent]
 	for _, i := range intents {
-		c := i.Value.Commit
-		b, there, err := found(p.store.FindBranch(ctx, c.Branch))
+		taken, err := p.isTaken(i.Value.Commit)
 		if err != nil {
 			return err
 		}
-		if there && b.Value.Master != p.pool {
+		if !taken {
+			rest = append(rest, i)
 			continue
 		}
-		_, err = p.engine.FindCommit(engine.CommitRef{Branch: c.Branch, Commit: c.ID})
-		taken := err == nil
-		if err != nil && dot.CodeOf(err) != dot.CodeNotFound {
+		if err := p.settleIntent(ctx, i); err != nil {
 			return err
 		}
-		if taken && there && !b.Value.Hidden && b.Value.Epoch == i.Value.Epoch {
-			_, err = p.takeCommit(ctx, i)
-		} else {
-			err = p.undoCommit(ctx, i)
-		}
-		if err != nil {
+	}
+	for _, i := range rest {
+		if err := p.settleIntent(ctx, i); err != nil {
 			return err
 		}
-		klog.FromContext(ctx).Info("settled a commit that a crash interrupted", "commit", c.ID, "recorded", taken)
 	}
 	return nil
+}
+
+// settleIntent records a commit whose snapshot was taken, and undoes any other one
+// that nobody is at work on.
+func (p *plane) settleIntent(ctx context.Context, i store.Record[store.Intent]) error {
+	c := i.Value.Commit
+	b, there, err := found(p.store.FindBranch(ctx, c.Branch))
+	if err != nil || there && b.Value.Master != p.pool {
+		return err
+	}
+	taken, err := p.isTaken(c)
+	if err != nil {
+		return err
+	}
+	if taken && there && !b.Value.Hidden && b.Value.Epoch == i.Value.Epoch {
+		_, err = p.takeCommit(ctx, i)
+	} else {
+		err = p.undoCommit(ctx, i)
+	}
+	if err == nil {
+		klog.FromContext(ctx).Info("settled a commit that was interrupted", "commit", c.ID, "taken", taken)
+	}
+	return err
+}
+
+// isTaken tells whether a commit has a snapshot.
+func (p *plane) isTaken(c dot.Commit) (bool, error) {
+	_, err := p.engine.FindCommit(engine.CommitRef{Branch: c.Branch, Commit: c.ID})
+	if err != nil && dot.CodeOf(err) != dot.CodeNotFound {
+		return false, err
+	}
+	return err == nil, nil
 }
 
 func (p *plane) settleVolumes(ctx context.Context) error {

@@ -39,7 +39,7 @@ func (p *plane) createSnapshot(ctx context.Context, req *dotmeshv1.CreateSnapsho
 	case errors.Is(err, errDone):
 		return p.meetSnapshot(ctx, req, id)
 	}
-	return nil, err
+	return nil, p.endCommit(ctx, req.CsiName, id, err)
 }
 
 // commitRemembered commits a volume without reading it; errOutdated when it has to

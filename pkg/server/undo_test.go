@@ -2,9 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
@@ -228,31 +231,76 @@ func TestAnAnswerThatIsLostLeavesNoJobBehind(t *testing.T) {
 	}
 }
 
-func TestACommitOfDMThatFailsKeepsNoDot(t *testing.T) {
+// TestACommitThatFailsIsNotLeftHalfMade: on this pool there is no branch, so that
+// each commit fails after its intent.
+func TestACommitThatFailsIsNotLeftHalfMade(t *testing.T) {
 	p := testPlane(t)
 	c := add(t, p, "db", p.pool)
-	intents := func() int {
-		all, err := p.store.ListIntents(t.Context())
-		if err != nil {
+	raised := c.branch.Epoch
+	expect := func(what string, intents, jobs int) {
+		t.Helper()
+		all, err1 := p.store.ListIntents(t.Context())
+		b, err2 := p.store.FindBranch(t.Context(), c.branch.ID)
+		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
-		return len(all)
+		if len(all) != intents || p.work.length() != jobs || b.Value.Epoch != raised {
+			t.Errorf("%s: got %d intents, %d jobs and epoch %s, want %d, %d and %s", what, len(all), p.work.length(), b.Value.Epoch, intents, jobs, raised)
+		}
 	}
-	// The pool does not have the branch: that is final.
+	work := func() {
+		t.Helper()
+		for next, _ := p.work.pick(time.Now()); next != nil; next, _ = p.work.pick(time.Now()) {
+			p.work.do(t.Context(), next)
+		}
+	}
 	_, err := p.commitDot(t.Context(), &v1.CommitRequest{Dot: "db"})
-	if dot.CodeOf(err) != dot.CodeNotFound || err == nil || intents() != 0 || p.work.length() != 0 {
-		t.Errorf("got %v, %d intents and %d jobs, want CodeNotFound and none", err, intents(), p.work.length())
+	if dot.CodeOf(err) != dot.CodeNotFound || err == nil {
+		t.Errorf("got %v, want CodeNotFound", err)
 	}
-	// A caller that did not wait: the commit may have been made.
-	name := dmIntent + "late"
-	if _, err := p.begin(t.Context(), order{name: name, branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}}); err != nil {
+	expect("dm, told that it failed", 1, 1)
+	work()
+	// A snapshot that appears now is of an epoch that passed.
+	raised = raised.Next()
+	expect("dm, undone", 0, 0)
+
+	_, err = p.createSnapshot(t.Context(), &v1.CreateSnapshotRequest{CsiName: "s", Volume: c.volume.ID.String()})
+	if dot.CodeOf(err) != dot.CodeNotFound || err == nil {
+		t.Errorf("got %v, want CodeNotFound", err)
+	}
+	expect("a VolumeSnapshot, told that it failed", 1, 1)
+	work()
+	raised = raised.Next()
+	expect("a VolumeSnapshot, undone", 0, 0)
+
+	b, err := p.store.FindBranch(t.Context(), c.branch.ID)
+	if err != nil {
 		t.Fatal(err)
 	}
-	err = p.endCommit(t.Context(), name, dot.Errorf(dot.CodeDeadline, "too late"))
-	if dot.CodeOf(err) != dot.CodeDeadline || intents() != 1 || p.work.length() != 1 {
-		t.Errorf("got %v, %d intents and %d jobs, want CodeDeadline and one", err, intents(), p.work.length())
+	for _, name := range []string{"s", dmIntent + "x"} {
+		o := order{name: name, branch: b.Value, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID}}
+		if isCSI(name) {
+			o.commit.Volume = c.volume.ID
+		}
+		if _, err := p.begin(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := p.intentJob(name).run(t.Context()); err != nil || intents() != 0 {
-		t.Errorf("got %v and %d intents, want what cannot be finished to be undone", err, intents())
+	late := dot.Errorf(dot.CodeDeadline, "too late")
+	if err := p.endCommit(t.Context(), "s", c.volume.ID, late); !errors.Is(err, late) {
+		t.Errorf("got %v, want the cause", err)
 	}
+	expect("a VolumeSnapshot that will be asked for again", 2, 0)
+	other := dot.Errorf(dot.CodeExists, "another volume's")
+	if err := p.endCommit(t.Context(), "s", dot.VolumeIDOf("another"), other); !errors.Is(err, other) {
+		t.Errorf("got %v, want the cause", err)
+	}
+	expect("a name that is another volume's", 2, 0)
+	if err := p.endCommit(t.Context(), dmIntent+"x", dot.VolumeID{}, late); !errors.Is(err, late) || !strings.Contains(err.Error(), "look at the log") {
+		t.Errorf("got %v, want the cause, and what to do", err)
+	}
+	expect("dm, which did not wait", 2, 1)
+	work()
+	raised = raised.Next()
+	expect("dm, settled", 1, 0)
 }
