@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,35 +15,6 @@ func TestSocketPath(t *testing.T) {
 		got, err := socketPath(in)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
-		}
-	}
-}
-
-// The arguments of the deployment's manifests are those that the commands take.
-func TestDeployedArguments(t *testing.T) {
-	for file, flags := range map[string]func(*pflag.FlagSet){
-		"controller.yaml": (&controllerOptions{}).addFlags,
-		"node.yaml":       (&nodeOptions{}).addFlags,
-	} {
-		set := pflag.NewFlagSet(file, pflag.ContinueOnError)
-		flags(set)
-		manifest, err := os.ReadFile(filepath.Join("../../deploy/base", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := 0
-		for line := range strings.Lines(string(manifest)) {
-			arg, isArg := strings.CutPrefix(strings.TrimSpace(line), "- --")
-			if !isArg {
-				continue
-			}
-			found++
-			if err := set.Parse([]string{"--" + arg}); err != nil {
-				t.Errorf("%s: %v", file, err)
-			}
-		}
-		if found == 0 {
-			t.Errorf("%s has no arguments", file)
 		}
 	}
 }

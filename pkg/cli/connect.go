@@ -76,7 +76,7 @@ func (s *session) explain(err error) error {
 	case dot.CodeOf(err) == dot.CodeDeadline:
 		return dot.Errorf(dot.CodeDeadline, "remote %q (%s) did not answer within %s: try again, or give it more time with --timeout", a.name, a.address, s.timeout)
 	case dot.CodeOf(err) == dot.CodeUnavailable:
-		return dot.Errorf(dot.CodeUnavailable, "remote %q (%s) cannot be reached: %w", a.name, a.address, err)
+		return dot.Errorf(dot.CodeUnavailable, "remote %q (%s) cannot be reached: %w: check that the server runs and that the address is right (dm remote list), and that nothing blocks its port, which is "+client.DefaultPort+" unless the remote was added with another", a.name, a.address, err)
 	}
 	return fmt.Errorf("remote %q (%s): %w", a.name, a.address, err)
 }

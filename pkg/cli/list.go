@@ -63,7 +63,8 @@ func runList(ctx context.Context, s *session, o listOptions) error {
 	return o.show(s.Out, view{object: answer.Msg, names: names, table: func(w io.Writer) { listTable(w, dots) }})
 }
 
-// listTable tells of each dot's first branch, which is the one that pods use.
+// listTable tells of each dot's branch master, which is the one that pods use unless
+// their claims name another.
 func listTable(w io.Writer, dots []*dotmeshv1.Dot) {
 	rows := [][]string{{"DOT", "OWNER", "SHARED WITH", "NODE", "SIZE", "DIRTY", "COMMITS", "BRANCHES", "STATE"}}
 	for _, d := range dots {

@@ -192,7 +192,7 @@ func testBusyIsNamed(t *testing.T, r *rig) {
 		if dot.CodeOf(err) != dot.CodeAborted || !strings.Contains(err.Error(), "process") {
 			t.Errorf("got %v, want CodeAborted with a process", err)
 		}
-		if err := r.CheckReset(t.Context(), b.ID); dot.CodeOf(err) != dot.CodePrecondition {
+		if err := r.CheckReset(b.ID); dot.CodeOf(err) != dot.CodePrecondition {
 			t.Errorf("reset: got %v, want CodePrecondition", err)
 		}
 	})

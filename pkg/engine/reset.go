@@ -9,7 +9,7 @@ import (
 
 // CheckReset refuses, with CodePrecondition and the holder's name, while the
 // branch's head is mounted anywhere on this machine.
-func (e *Engine) CheckReset(ctx context.Context, old dot.BranchID) error {
+func (e *Engine) CheckReset(old dot.BranchID) error {
 	b, err := e.here(old)
 	if err != nil {
 		return err
@@ -27,7 +27,7 @@ func (e *Engine) Reset(ctx context.Context, old dot.BranchID, spec BranchSpec) e
 	if spec.From == nil {
 		return dot.Invalid("a reset needs the commit to go back to")
 	}
-	if err := e.CheckReset(ctx, old); err != nil {
+	if err := e.CheckReset(old); err != nil {
 		return err
 	}
 	return e.CreateBranch(ctx, spec)

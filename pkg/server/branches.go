@@ -153,7 +153,7 @@ func (p *plane) resetBranch(ctx context.Context, req *dotmeshv1.ResetBranchReque
 	if err != nil {
 		return nil, err
 	}
-	if err := p.engine.CheckReset(ctx, old.Value.ID); err != nil {
+	if err := p.engine.CheckReset(old.Value.ID); err != nil {
 		return nil, err
 	}
 	b := p.branchFrom(c.Value)

@@ -241,7 +241,7 @@ func (p *plane) recordJoin(ctx context.Context, v dot.Volume, branch dot.BranchN
 	case err != nil:
 		return claim{}, err
 	case !there || b.Value.Hidden:
-		return claim{}, dot.Precondition("dot %s has no branch %q", d.FullName, branch)
+		return claim{}, dot.Precondition("dot %s has no branch %q: see dm show %s", d.FullName, branch, d.FullName)
 	case b.Value.ReadOnly:
 		return claim{}, dot.Precondition("dot %s is read-only: it was restored as ReadOnlyMany; restore its snapshot again for a volume that can be written", d.FullName)
 	}

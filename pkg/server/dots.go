@@ -59,7 +59,7 @@ func (p *plane) findBranch(ctx context.Context, d dot.Dot, s string) (store.Reco
 	}
 	rec, there, err := found(p.store.GetBranch(ctx, d.ID, name))
 	if err == nil && (!there || rec.Value.Hidden) {
-		err = dot.NotFound("dot %s has no branch %q", d.FullName, name)
+		err = dot.NotFound("dot %s has no branch %q: see dm show %s", d.FullName, name, d.FullName)
 	}
 	return rec, err
 }

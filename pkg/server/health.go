@@ -10,6 +10,7 @@ import (
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
 const (
@@ -98,7 +99,7 @@ func (p *plane) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !h.Writes || h.State == "SUSPENDED" {
+	if !h.Writes || h.State == zfs.HealthSuspended {
 		return dot.Unavailable("pool %s does not write (%s): %s", p.pool, h.State, h.Problem)
 	}
 	return nil

@@ -175,8 +175,8 @@ func (p *plane) claimStatic(ctx context.Context, id dot.VolumeID, s dot.DotSubdo
 	return err
 }
 
-// unpublishVolume takes the leave to mount away. It always succeeds: the node
-// service has unmounted by itself, or the node is gone.
+// unpublishVolume takes the leave to mount away, also of a volume that is gone. It
+// asks no node: the node service has unmounted by itself, or the node is gone.
 func (p *plane) unpublishVolume(ctx context.Context, req *dotmeshv1.UnpublishVolumeRequest) (*dotmeshv1.UnpublishVolumeResponse, error) {
 	done := &dotmeshv1.UnpublishVolumeResponse{}
 	id, static, err := parseVolume(req.Volume)

@@ -136,7 +136,7 @@ func (c codec[T]) decode(k Key, value []byte) (T, error) {
 		err = c.verify(k, v)
 	}
 	if err != nil {
-		return none, dot.Errorf(dot.CodeInternal, "the registry's value at %s is damaged: %w", k, err)
+		return none, dot.Errorf(dot.CodeInternal, "the registry's value at %s is damaged: %w; to rebuild the registry from the pool, empty etcd and start the server with --recover", k, err)
 	}
 	return v, nil
 }
@@ -151,12 +151,4 @@ func (c codec[T]) decodeNewer(value []byte) (T, error) {
 	}
 	*c.unknown(&v), err = unknownOf(value, v)
 	return v, err
-}
-
-// DecodeAssignment reads the value of an assignments entry of a Watch.
-func DecodeAssignment(e Entry) (Record[Assignment], error) { return decodeEntry(assignmentCodec, e) }
-
-func decodeEntry[T any](c codec[T], e Entry) (Record[T], error) {
-	v, err := c.decode(e.Key, e.Value)
-	return Record[T]{v, e.Revision}, err
 }

@@ -20,7 +20,7 @@ type Event struct {
 	Entry
 }
 
-// Entry is a key with its value as it is stored; DecodeAssignment reads it.
+// Entry is a key with its value as it is stored.
 type Entry struct {
 	Key      Key
 	Value    []byte

@@ -31,8 +31,8 @@ func putPool(t *testing.T, s *Store, id uint64, name string) int64 {
 
 func wantPool(t *testing.T, e Event, id uint64, name string) {
 	t.Helper()
-	got, err := decodeEntry(poolCodec, e.Entry)
-	if err != nil || e.Resync || e.Deleted() || got.Value.Name != name || e.Key != PoolKey(dot.PoolIDOf(id)) {
+	got, err := poolCodec.decode(e.Key, e.Value)
+	if err != nil || e.Resync || e.Deleted() || got.Name != name || e.Key != PoolKey(dot.PoolIDOf(id)) {
 		t.Fatalf("got %+v (%v), want pool %d as %q", e, err, id, name)
 	}
 }

@@ -100,14 +100,14 @@ func TestPeekStreamHeaderYieldsTheWholeStream(t *testing.T) {
 	if _, _, err := PeekStreamHeader(bytes.NewReader(nil)); !errors.Is(err, ErrStreamIncomplete) {
 		t.Errorf("empty: %v", err)
 	}
-	if _, _, err := PeekStreamHeader(failingReader2{}); !errors.Is(err, io.ErrClosedPipe) {
+	if _, _, err := PeekStreamHeader(closedReader{}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("broken: %v", err)
 	}
 }
 
-type failingReader2 struct{}
+type closedReader struct{}
 
-func (failingReader2) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (closedReader) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func FuzzParseStreamHeader(f *testing.F) {
 	for _, name := range []string{"full.s1", "inc.s3", "R.s3", "wLce.s3", "resume"} {

@@ -15,6 +15,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
 	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/klog/v2"
@@ -32,6 +33,15 @@ const (
 	cluster    = "sanity"
 	poolSize   = 2 << 30
 	volumeSize = 64 << 20
+)
+
+// What the suite has. It skips the specs of what the driver does not say it can, and
+// would skip others just so if the driver said less. When the suite is another version
+// these are counted anew, and what is skipped is looked at.
+const (
+	passedSpecs  = 80
+	skippedSpecs = 22
+	pendingSpecs = 1 // by the suite's own choice
 )
 
 // site is a whole dotmesh of one node.
@@ -55,9 +65,32 @@ func TestSanity(t *testing.T) {
 		config.StagingPath = filepath.Join(s.dir, "staging")
 		config.TestVolumeSize = volumeSize
 		config.TestVolumeExpandSize = 2 * volumeSize
+		var report ginkgo.Report
+		ginkgo.ReportAfterSuite("what was run", func(r ginkgo.Report) { report = r })
 		sanity.Test(t, config)
+		checkCounts(t, report)
 	})
 	s.leavesNothing(t)
+}
+
+// checkCounts fails when other specs were left out than those that do not concern the
+// driver.
+func checkCounts(t *testing.T, report ginkgo.Report) {
+	t.Helper()
+	specs := report.SpecReports.WithLeafNodeType(types.NodeTypeIt)
+	for state, want := range map[types.SpecState]int{
+		types.SpecStatePassed: passedSpecs, types.SpecStateSkipped: skippedSpecs, types.SpecStatePending: pendingSpecs,
+	} {
+		if got := specs.CountWithState(state); got != want {
+			t.Errorf("%d specs %s, want %d", got, state, want)
+		}
+	}
+	if !t.Failed() {
+		return
+	}
+	for _, s := range specs.WithState(types.SpecStateSkipped) {
+		t.Logf("skipped: %s: %s", s.FullText(), s.FailureMessage())
+	}
 }
 
 // start runs every part and waits until the server answers both services.

@@ -25,7 +25,7 @@ func (s *service) preferred(r *csi.TopologyRequirement) ([]string, error) {
 		}
 	}
 	if !reachable {
-		return nil, dot.Errorf(dot.CodeExhausted, "no volume can be placed where it is wanted: this is the dotmesh cluster %q, and every node that was named belongs to another", s.cluster)
+		return nil, dot.Errorf(dot.CodeExhausted, "no volume can be placed where it is wanted: this is the dotmesh cluster %q, and every node that was named belongs to another: give the controller and the nodes the same --cluster-name", s.cluster)
 	}
 	return nodes, nil
 }

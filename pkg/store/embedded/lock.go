@@ -20,7 +20,7 @@ func lockFile(path string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, dot.Precondition("another process uses the data of etcd beside %s", path)
+			return nil, dot.Precondition("another process uses the data of etcd beside %s: stop that process, or give this server another directory", path)
 		}
 		return nil, fmt.Errorf("lock the data of etcd: %w", err)
 	}

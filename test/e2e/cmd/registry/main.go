@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -43,6 +44,18 @@ func list(endpoint, name, ca, cert, key, prefix string) error {
 	if !roots.AppendCertsFromPEM(pem) {
 		return fmt.Errorf("%s holds no certificate", ca)
 	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}}
+	keys, err := read(endpoint, name, config, prefix)
+	if err != nil {
+		return errors.Join(err, refusal(endpoint, name, config))
+	}
+	for _, key := range keys {
+		fmt.Println(key)
+	}
+	return nil
+}
+
+func read(endpoint, name string, config *tls.Config, prefix string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	client, err := clientv3.New(clientv3.Config{
@@ -53,18 +66,37 @@ func list(endpoint, name, ca, cert, key, prefix string) error {
 			return (&net.Dialer{}).DialContext(ctx, "tcp", endpoint)
 		})},
 		Context: ctx,
-		TLS:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}},
+		TLS:     config,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = client.Close() }()
 	answer, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, 0, len(answer.Kvs))
+	for _, kv := range answer.Kvs {
+		keys = append(keys, string(kv.Key))
+	}
+	return keys, nil
+}
+
+// refusal is what TLS alone says against the client. A server tells that it does not
+// take a certificate after the client's part of the handshake, as TLS 1.3 has it, and
+// gRPC, which writes on at once, loses that.
+func refusal(endpoint, name string, config *tls.Config) error {
+	config = config.Clone()
+	config.ServerName, config.NextProtos = name, []string{"h2"}
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", endpoint, config)
+	if err != nil {
 		return err
 	}
-	for _, kv := range answer.Kvs {
-		fmt.Println(string(kv.Key))
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
 	}
-	return nil
+	return nil // it waits for a request: the certificate is not what is wrong
 }
