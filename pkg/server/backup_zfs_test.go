@@ -6,9 +6,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
@@ -78,6 +81,40 @@ func TestRegistryFromABackupIsRefused(t *testing.T) {
 	m.hasSeen(t, "3")
 }
 
+// TestRegistryPutBackUnderAServer restores etcd, with the server's lease in it,
+// without stopping the server: it must not let anything be deleted by what the
+// registry does not say any more.
+func TestRegistryPutBackUnderAServer(t *testing.T) {
+	m := newMachine(t)
+	r := m.start(nil)
+	must(t, r.Volumes.CreateVolume, part("a", ""))
+	before := m.backUp()
+	m.eventually("the server does not go on", func() string {
+		return errorText(onlyError(call(r.Volumes.CreateVolume, part("b", "b"))))
+	})
+	m.restore(before)
+	// The dot would go with what is its only claim now.
+	if _, err := call(r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("a")}); err == nil {
+		t.Error("a volume was deleted by a registry that went back")
+	}
+	select {
+	case err := <-r.exit:
+		if dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "older than the pool") {
+			t.Errorf("the server ended with %v, want that the registry is older than the pool", err)
+		}
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the server goes on with a registry that went back")
+	}
+	m.refuses(m.config(nil), "does not know volume")
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 // hasSeen reads the incarnation that the root tells of.
 func (m *machine) hasSeen(t *testing.T, want string) {
 	t.Helper()
@@ -88,7 +125,7 @@ func (m *machine) hasSeen(t *testing.T, want string) {
 	}
 }
 
-// backUp copies etcd's data, while no server runs.
+// backUp copies etcd's data while it is stopped.
 func (m *machine) backUp() string {
 	m.t.Helper()
 	m.stopEtcd()

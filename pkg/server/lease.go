@@ -40,10 +40,11 @@ type heldLease interface {
 // asked which heads are still ours.
 type leaseKeeper struct {
 	acquire func(context.Context) (heldLease, error)
-	// begin looks at the pool, once, as soon as nobody else can change it: when
-	// the lease is held for the first time. An error that does not pass by itself
-	// goes to failed, and the keeper serves nothing.
-	begin  func(context.Context) error
+	// begin compares the pool with the registry whenever the lease was taken, and
+	// nobody else can change either: the registry may have been put back while it
+	// was not held. later tells that it is not for the first time. An error that
+	// does not pass by itself goes to failed, and the keeper serves nothing.
+	begin  func(ctx context.Context, later bool) error
 	failed chan error
 	// check reads the epochs and makes heads that are no longer ours read-only.
 	check    func(context.Context) error
@@ -63,7 +64,8 @@ type leaseKeeper struct {
 	deadline time.Duration // 0: none known
 	fenced   bool
 	lifted   bool // the fence was lifted in this reign
-	begun    bool // begin is done
+	begun    bool // begin is done in this reign
+	later    bool // and was done in an earlier one
 }
 
 // current gives the lease that transactions compare; CodeUnavailable while there
@@ -83,7 +85,7 @@ func (k *leaseKeeper) step(ctx context.Context) time.Duration {
 	logger := klog.FromContext(ctx)
 	if k.lease != nil && isDone(k.lease) {
 		logger.Info("lost the pool's lease, taking it again")
-		k.lease, k.lifted = nil, false
+		k.lease, k.lifted, k.begun = nil, false, false
 		k.serve(nil)
 	}
 	if k.lease == nil {
@@ -139,7 +141,7 @@ func (k *leaseKeeper) fenceIfDue(ctx context.Context) {
 
 func (k *leaseKeeper) lift(ctx context.Context) error {
 	if !k.begun {
-		if err := k.begin(ctx); err != nil {
+		if err := k.begin(ctx, k.later); err != nil {
 			if !passes(err) {
 				select {
 				case k.failed <- err:
@@ -148,7 +150,7 @@ func (k *leaseKeeper) lift(ctx context.Context) error {
 			}
 			return err
 		}
-		k.begun = true
+		k.begun, k.later = true, true
 	}
 	if err := k.check(ctx); err != nil {
 		return err

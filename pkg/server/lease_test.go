@@ -33,6 +33,7 @@ type rig struct {
 	refuse   error // of the next attempts to acquire
 	badBegin error
 	began    int
+	later    bool
 	badCheck error
 	badFence error
 	lease    *fakeLease
@@ -51,7 +52,10 @@ func newRig() *rig {
 			r.did = append(r.did, "acquire")
 			return r.lease, nil
 		},
-		begin:  func(context.Context) error { r.began++; return r.badBegin },
+		begin: func(_ context.Context, later bool) error {
+			r.began, r.later = r.began+1, later
+			return r.badBegin
+		},
 		failed: make(chan error, 1),
 		check:  func(context.Context) error { r.did = append(r.did, "check"); return r.badCheck },
 		fence: func(_ context.Context, on bool) error {
@@ -127,9 +131,12 @@ func TestPoolIsLookedAtOnceTheLeaseIsHeld(t *testing.T) {
 	began := r.began
 	close(r.lease.lost)
 	r.expect(t, time.Second, true, "acquire", "check", "lift")
-	if r.began != began {
-		t.Error("the pool was listed again though nobody else could have changed it")
+	if r.began != began+1 || !r.later {
+		t.Error("the registry was not compared again, and it may have been put back")
 	}
+	r.badBegin = dot.Precondition("the registry is older than the pool")
+	close(r.lease.lost)
+	r.expect(t, time.Second, false, "acquire")
 }
 
 func TestDeadlineFollowsRenewals(t *testing.T) {

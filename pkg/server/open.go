@@ -219,7 +219,10 @@ func (s *Server) letOthersIn() {
 
 // takeStock lists the pool and compares it with the registry, once nobody else
 // can change either.
-func (p *plane) takeStock(ctx context.Context) error {
+func (p *plane) takeStock(ctx context.Context, later bool) error {
+	if later {
+		return p.compareAgain(ctx)
+	}
 	inv, err := p.engine.Load(ctx)
 	if err != nil {
 		return err

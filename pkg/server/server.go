@@ -143,7 +143,17 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 	}
 	s.plane.Store(p)
 	klog.FromContext(ctx).Info("ready", "pool", p.pool, "node", p.node)
-	return newEndpoint(ctx, "node socket", l, s.nodeAPI()).serve(ctx)
+	g, serving := errgroup.WithContext(ctx)
+	g.Go(func() error { return newEndpoint(ctx, "node socket", l, s.nodeAPI()).serve(serving) })
+	g.Go(func() error {
+		select {
+		case <-serving.Done():
+			return nil
+		case err := <-p.lease.failed:
+			return err
+		}
+	})
+	return g.Wait()
 }
 
 func dropCancelled(ctx context.Context, err error) error {

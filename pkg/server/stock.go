@@ -155,6 +155,29 @@ func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error 
 	return nil
 }
 
+// compareAgain refuses a registry that was put back, or put in the place of the one
+// that this server began with. The pool is listed first, as commands of calls may
+// still run: what they make is recorded before, and nothing is recorded, or
+// forgotten, while the lease is not served.
+func (p *plane) compareAgain(ctx context.Context) error {
+	now, there, err := found(p.store.GetCluster(ctx))
+	if err != nil {
+		return err
+	}
+	if !there || now.Value.ID != p.cluster.ID || now.Value.Incarnation != p.cluster.Incarnation {
+		return dot.Precondition("the registry is not the one that this server began with (cluster %s, incarnation %d): it begins anew", p.cluster.ID, p.cluster.Incarnation)
+	}
+	inv, err := p.engine.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	known, err := p.readRegistered(ctx)
+	if err != nil {
+		return err
+	}
+	return known.vet(inv)
+}
+
 // checkHeads makes every head of this pool read-only that the registry gave to
 // another one meanwhile. It runs before the fence is lifted.
 func (p *plane) checkHeads(ctx context.Context) error {

@@ -56,6 +56,8 @@ func (s *Store) fault(ctx context.Context, doing string, err error) error {
 		return dot.Errorf(dot.CodeAborted, "%s: cancelled: %w", doing, context.Canceled)
 	}
 	switch {
+	case errors.Is(err, ErrWentBack):
+		return dot.Unavailable("%s: %w", doing, err)
 	case isCode(err, rpctypes.ErrNoSpace):
 		return dot.Errorf(dot.CodeExhausted, "%s: etcd's database is full: compact and defragment it, or raise its quota, then clear the NOSPACE alarm: %w", doing, err)
 	case isCode(err, rpctypes.ErrRequestTooLarge), isCode(err, rpctypes.ErrTooManyOps):

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -68,6 +69,7 @@ func (s *Store) AcquirePoolLease(ctx context.Context, pool dot.PoolID, me Instan
 	if ttl < MinLeaseTTL || ttl%time.Second != 0 {
 		return nil, dot.Invalid("a lease of %s is not possible: use whole seconds, at least %s", ttl, MinLeaseTTL)
 	}
+	s.forward.forget() // the caller looks at everything anew under a new lease
 	key := AliveKey(pool)
 	value, err := instanceCodec.encode(key, me)
 	if err != nil {
@@ -204,7 +206,7 @@ func (l *Lease) keep(ctx context.Context) {
 			l.mu.Unlock()
 			next.Reset(l.ttl / 3)
 		case errors.Is(err, errLeaseGone):
-			logger.Info("lost the lease", "pool", l.key.Pool())
+			logger.Info("lost the lease", "pool", l.key.Pool(), "because", err)
 			return
 		case !failing && ctx.Err() == nil:
 			logger.Info("cannot renew the lease, trying on", "pool", l.key.Pool(), "err", err)
@@ -241,6 +243,9 @@ func (l *Lease) renew(ctx context.Context) error {
 		return errLeaseGone
 	}
 	key, err := l.s.client.Get(bounded, l.s.full(l.key))
+	if errors.Is(err, ErrWentBack) {
+		return fmt.Errorf("%w: %w", errLeaseGone, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -86,6 +86,7 @@ type Store struct {
 	hint    string // what else to check when etcd does not answer
 	timeout time.Duration
 	hook    crash.Hook
+	forward forward
 }
 
 // Open connects, and answers only when etcd has: CodeUnavailable after
@@ -104,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	options := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnectDelay},
 		MinConnectTimeout: minConnectTimeout,
-	}), grpc.WithChainUnaryInterceptor(noteFailure)}
+	}), grpc.WithChainUnaryInterceptor(noteFailure, s.forward.intercept)}
 	if cfg.TLS != nil {
 		creds, err := cfg.TLS.credentials()
 		if err != nil {
