@@ -3,6 +3,7 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +15,10 @@ import (
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/server"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
 // TestServersThatOverlap starts a server while its predecessor still serves, as
@@ -88,6 +92,44 @@ func TestPoolIsListedWhenTheLeaseIsHeld(t *testing.T) {
 	}
 }
 
+// TestASecondServerGrowsNothing starts one beside another that asks for a larger
+// pool file: grown by it, the file would be refused by the first one's next start.
+func TestASecondServerGrowsNothing(t *testing.T) {
+	m := newMachine(t)
+	location, err := os.MkdirTemp("/var/lib/dotmesh", "second-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(location) })
+	name, err := zfs.ParsePoolName(filepath.Base(location))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := func(size int64) server.Config {
+		cfg := m.config(nil)
+		cfg.Pool = server.PoolConfig{Name: name.String(), Location: location, SizeBytes: size}
+		return cfg
+	}
+	t.Cleanup(func() {
+		if err := pool.Export(context.Background(), pool.Config{ZFS: m.pool.Client, Name: name, Location: location, SizeBytes: gib}); err != nil {
+			t.Error(err)
+		}
+	})
+	m.startWith(config(pool.MinSize))
+	second := m.launch(config(gib))
+	m.eventually("the second server does not tell what it waits for", func() string {
+		res, err := call(second.Server.GetStatus, &v1.GetStatusRequest{})
+		if text := fmt.Sprint(res, err); !strings.Contains(text, "another dotmesh server") {
+			return text
+		}
+		return ""
+	})
+	info, err := os.Stat(filepath.Join(location, name.String()+".pool"))
+	if err != nil || info.Size() != pool.MinSize {
+		t.Errorf("got %v, %v, want %d bytes", info.Size(), err, int64(pool.MinSize))
+	}
+}
+
 // TestCommandThatOutlivesItsServer kills a server that has begun a snapshot which
 // is taken only after the next server has started. That one has to wait for it:
 // listed before, the pool would say that the commit was never taken, and then hold
@@ -128,7 +170,7 @@ type slowPrograms struct{ held, begun string }
 // newSlowPrograms puts a zfs in the PATH that is the real one but for that.
 func newSlowPrograms(t *testing.T) slowPrograms {
 	t.Helper()
-	zfs, err := exec.LookPath("zfs")
+	program, err := exec.LookPath("zfs")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +183,7 @@ if [ "$1" = program ] && [ -e %[1]s ]; then
 fi
 exec %[3]s "$@"
 `
-	if err := os.WriteFile(filepath.Join(dir, "zfs"), fmt.Appendf(nil, script, s.held, s.begun, zfs), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "zfs"), fmt.Appendf(nil, script, s.held, s.begun, program), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -60,8 +61,13 @@ func (s *Server) openPool(ctx context.Context) (*zfs.Client, pool.Opened, about,
 		if err != nil {
 			return fail(dot.Invalid("--pool-name: %w", err))
 		}
+		// Which pool it is, is known once it is imported; by then it may have grown.
+		lock, err := s.keepOthersAway(ctx, filepath.Join(s.cfg.RunDir, "file-"+name.String()))
+		if err != nil {
+			return fail(err)
+		}
 		opened, err = pool.Ensure(ctx, pool.Config{
-			ZFS: client, Name: name, Location: s.cfg.Pool.Location, SizeBytes: s.cfg.Pool.SizeBytes,
+			ZFS: client.Holding(lock), Name: name, Location: s.cfg.Pool.Location, SizeBytes: s.cfg.Pool.SizeBytes,
 			Sparse: s.cfg.Pool.Sparse, Hook: s.cfg.Crash,
 		})
 		if err != nil {
@@ -133,10 +139,11 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.keepOthersAway(ctx, root.Pool); err != nil {
+	lock, err := s.keepOthersAway(ctx, s.poolDir(root.Pool))
+	if err != nil {
 		return nil, err
 	}
-	client = client.Holding(s.lock.file)
+	client = client.Holding(lock)
 	e, cluster, err := s.openEngine(ctx, st, client, opened, root)
 	if err != nil {
 		return nil, err
@@ -198,22 +205,23 @@ func (s *Server) newKeeper(p *plane) (*leaseKeeper, error) {
 
 func (s *Server) poolDir(pool dot.PoolID) string { return filepath.Join(s.cfg.RunDir, pool.String()) }
 
-// keepOthersAway takes the pool's lock, once for all attempts to open the pool.
-func (s *Server) keepOthersAway(ctx context.Context, pool dot.PoolID) error {
-	dir := s.poolDir(pool)
-	if s.lock != nil && s.lock.dir == dir {
-		return nil
+// keepOthersAway takes the lock in a directory, once for all attempts to open the
+// pool.
+func (s *Server) keepOthersAway(ctx context.Context, dir string) (*os.File, error) {
+	if held := s.locks[dir]; held != nil {
+		return held, nil
 	}
-	s.letOthersIn()
-	var err error
-	s.lock, err = lockPool(ctx, dir, poolLockWait)
-	return err
+	taken, err := lockPool(ctx, dir, poolLockWait)
+	if err == nil {
+		s.locks[dir] = taken
+	}
+	return taken, err
 }
 
 func (s *Server) letOthersIn() {
-	if s.lock != nil {
-		s.lock.release()
-		s.lock = nil
+	for dir, held := range s.locks {
+		_ = held.Close()
+		delete(s.locks, dir)
 	}
 }
 

@@ -23,18 +23,15 @@ const (
 	poolLockWait = 30 * time.Second
 )
 
-// poolLock keeps every other server process of this machine away from a pool,
-// for as long as this one lives, and the ZFS commands that it began: the kernel
-// lets go of it with the last of them. A command outlives a server that is killed,
-// and what it does after the next one has listed the pool would never be seen.
-type poolLock struct {
-	dir  string // the pool's run directory
-	file *os.File
-}
-
-// lockPool takes a pool's lock, waiting for at most so long; CodePrecondition
-// when another process keeps it.
-func lockPool(ctx context.Context, dir string, wait time.Duration) (*poolLock, error) {
+// lockPool takes the lock in a directory, which keeps every other server process of
+// this machine away from a pool for as long as this one lives, and the ZFS commands
+// that have the file open too (zfs.Client.Holding): the kernel lets go of it with the
+// last of them. A command outlives a server that is killed, and what it does after
+// the next one has listed the pool would never be seen.
+//
+// It waits for at most so long; CodeUnavailable when it was kept all the time, as by
+// a command that waits for a suspended pool: the start goes on, and tells why.
+func lockPool(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, dot.Errorf(dot.CodeInternal, "make the pool's run directory: %w", err)
 	}
@@ -54,7 +51,7 @@ func lockPool(ctx context.Context, dir string, wait time.Duration) (*poolLock, e
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "cannot note in the pool's lock who holds it", "file", file.Name())
 	}
-	return &poolLock{dir: dir, file: file}, nil
+	return file, nil
 }
 
 func waitForLock(ctx context.Context, file *os.File, wait time.Duration) error {
@@ -62,7 +59,7 @@ func waitForLock(ctx context.Context, file *os.File, wait time.Duration) error {
 		klog.FromContext(ctx).Info("waiting for an earlier server of the pool to end", "holder", holderOf(file), "lock", file.Name())
 	})
 	if err == nil && !taken {
-		err = dot.Precondition("another dotmesh server of this machine (%s) serves the pool, or a ZFS command that it began still runs, and has not ended within %s: stop it first, or give this one another pool; its lock is %s", holderOf(file), wait, file.Name())
+		err = dot.Unavailable("another dotmesh server of this machine (%s) serves the pool, or a ZFS command that it began still runs, and has not ended within %s: stop it first, or give this one another pool; its lock is %s", holderOf(file), wait, file.Name())
 	}
 	return err
 }
@@ -103,5 +100,3 @@ func holderOf(file *os.File) string {
 	}
 	return "pid not known yet"
 }
-
-func (l *poolLock) release() { _ = l.file.Close() }

@@ -35,7 +35,7 @@ type Server struct {
 
 	plane atomic.Pointer[plane]
 	users atomic.Pointer[store.Store]
-	lock  *poolLock // belongs to the goroutine that brings the server up
+	locks map[string]*os.File // held, by directory; they belong to the goroutine that brings the server up
 
 	mu      sync.Mutex
 	waiting error // why there is no plane yet
@@ -50,7 +50,7 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, work: newWorker(), registry: prometheus.NewRegistry()}
+	s := &Server{cfg: cfg, work: newWorker(), registry: prometheus.NewRegistry(), locks: map[string]*os.File{}}
 	s.waitFor(dot.Unavailable("the server is starting"))
 	var err error
 	if s.metrics, err = newMetrics(s.registry, s.work.length); err != nil {
