@@ -20,3 +20,18 @@ func TestByteSize(t *testing.T) {
 		t.Errorf("got %s, want 10G", b.String())
 	}
 }
+
+func FuzzByteSize(f *testing.F) {
+	for _, s := range []string{"10G", "512MiB", "1", "0", "-1G", "1.5G", "9999999P", "8191P", "iB", "10GG", "+1K"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var b, again byteSize
+		if b.Set(s) != nil {
+			return
+		}
+		if err := again.Set(b.String()); b <= 0 || err != nil || again != b {
+			t.Errorf("%q: got %d, then %d from %s, %v", s, b, again, b.String(), err)
+		}
+	})
+}

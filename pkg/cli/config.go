@@ -41,14 +41,18 @@ type remote struct {
 }
 
 func loadConfig(path string) (config, error) {
-	empty := config{Format: configFormat, Remotes: map[string]remote{}}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return empty, nil
+		return config{Format: configFormat, Remotes: map[string]remote{}}, nil
 	}
 	if err != nil {
 		return config{}, fmt.Errorf("read dm's configuration: %w", err)
 	}
+	return parseConfig(path, data)
+}
+
+// parseConfig reads a file's content; its path is for errors.
+func parseConfig(path string, data []byte) (config, error) {
 	var head struct {
 		Format string `json:"format"`
 	}
@@ -58,7 +62,7 @@ func loadConfig(path string) (config, error) {
 	if head.Format != configFormat {
 		return config{}, dot.Invalid("dm's configuration %s was written by another version of dm (format %q, this one reads %q): move it away and add the remotes again", path, head.Format, configFormat)
 	}
-	read := empty
+	var read config
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&read); err != nil {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // Commit is one ZFS snapshot with what its author said of it.
@@ -54,11 +55,15 @@ const MaxProperty = 8191
 var metadataKey = regexp.MustCompile(`^[a-z][A-Za-z0-9._/-]{0,127}$`)
 
 // Check refuses keys outside the grammar that dotmesh always had (they start in
-// lower case), and sets that do not fit the one property that keeps them.
+// lower case), values that are no text, and sets that do not fit the one property that
+// keeps them.
 func (m Metadata) Check() error {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		if !metadataKey.MatchString(k) {
 			return Invalid("metadata key %q is not valid: start with a lower-case letter, then up to 127 letters, digits, \".\", \"_\", \"/\" or \"-\"", clip(k))
+		}
+		if !utf8.ValidString(m[k]) {
+			return Invalid("the value of metadata key %q is not UTF-8", k)
 		}
 	}
 	encoded, err := json.Marshal(m)
@@ -71,8 +76,11 @@ func (m Metadata) Check() error {
 	return nil
 }
 
-// CheckMessage refuses a message that does not fit its property.
+// CheckMessage refuses a message that is no text, or does not fit its property.
 func CheckMessage(message string) error {
+	if !utf8.ValidString(message) {
+		return Invalid("the message is not UTF-8")
+	}
 	if len(message) > MaxProperty {
 		return Invalid("the message has %d bytes and a commit holds at most %d", len(message), MaxProperty)
 	}

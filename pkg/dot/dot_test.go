@@ -67,12 +67,21 @@ func TestMetadataCheck(t *testing.T) {
 		{Metadata{"Upper": "x"}, false},
 		{Metadata{"": "x"}, false},
 		{Metadata{"a b": "x"}, false},
+		{Metadata{"a": "\xff"}, false},
 		{Metadata{"big": strings.Repeat("x", MaxProperty)}, false},
 		{Metadata{"big": strings.Repeat("x", MaxProperty-len(`{"big":""}`))}, true},
 	}
 	for i, c := range cases {
 		if err := c.m.Check(); (err == nil) != c.ok {
 			t.Errorf("case %d: %v, want ok %v", i, err, c.ok)
+		}
+	}
+}
+
+func TestCheckMessage(t *testing.T) {
+	for message, ok := range map[string]bool{"": true, "ü\n": true, "\xff": false, strings.Repeat("x", MaxProperty): true, strings.Repeat("x", MaxProperty+1): false} {
+		if err := CheckMessage(message); (err == nil) != ok {
+			t.Errorf("%.20q: %v, want ok %v", message, err, ok)
 		}
 	}
 }

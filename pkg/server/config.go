@@ -113,7 +113,7 @@ func (c PoolConfig) validate() error {
 		return dot.Invalid("--pool-location %q is not an absolute path", c.Location)
 	}
 	if c.SizeBytes < pool.MinSize {
-		return dot.Invalid("--pool-size of %.1f MiB is too small: give it at least %dM", float64(c.SizeBytes)/(1<<20), pool.MinSize>>20)
+		return dot.Invalid("--pool-size of %d MiB is too small: give it at least %dM", c.SizeBytes>>20, pool.MinSize>>20)
 	}
 	return nil
 }

@@ -248,11 +248,60 @@ func FuzzOutput(f *testing.F) {
 		_, _ = parseStatus(out)
 		_, _ = parseEstimate(out)
 		_, _ = ParseVersion(out)
-		dependents, _ := classify(out)
-		for _, name := range dependents {
-			if strings.ContainsAny(name, " \n") {
-				t.Errorf("dependent %q", name)
+	})
+}
+
+func FuzzSnapshotResults(f *testing.F) {
+	for _, s := range []string{
+		`{"return":{"1":{"errno":0,"guid":-5,"createtxg":9},"2":{"errno":17,"guid":6,"createtxg":7}}}`,
+		`{"return":{"1":{"errno":2},"2":{"errno":-1}}}`, `{"return":{"1":{"errno":0},"2":{}}}`, `{"return":[]}`, `{}`, ``,
+	} {
+		f.Add([]byte(s))
+	}
+	specs := []SnapshotSpec{{Snapshot{Dataset{"p"}, "a"}, nil}, {Snapshot{Dataset{"p"}, "b"}, nil}}
+	f.Fuzz(func(t *testing.T, out []byte) {
+		results, err := parseSnapshotResults(out, specs)
+		if err != nil {
+			if !errors.Is(err, ErrUnexpectedOutput) {
+				t.Errorf("got %v, want ErrUnexpectedOutput", err)
 			}
+			return
+		}
+		if len(results) != len(specs) {
+			t.Fatalf("%d results for %d snapshots", len(results), len(specs))
+		}
+		for i, r := range results {
+			if r.Snapshot != specs[i].Snapshot || r.Err == nil && r.GUID == 0 {
+				t.Errorf("result %+v of %s", r, specs[i].Snapshot)
+			}
+		}
+	})
+}
+
+func FuzzClassify(f *testing.F) {
+	files, err := filepath.Glob("testdata/stderr/*.txt")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no captured errors: %v", err)
+	}
+	for _, name := range files {
+		f.Add(captured(f, "stderr/"+filepath.Base(name)), "dataset does not exist")
+	}
+	f.Fuzz(func(t *testing.T, stderr, name string) {
+		dependents, kind := classify(stderr)
+		if len(dependents) > 0 && !errors.Is(kind, ErrHasClones) && !errors.Is(kind, ErrHasChildren) && !errors.Is(kind, ErrExists) {
+			t.Errorf("dependents %q of %v", dependents, kind)
+		}
+		for _, d := range dependents {
+			if d == "" || strings.ContainsAny(d, " \t\n'") {
+				t.Errorf("dependent %q", d)
+			}
+		}
+		if strings.ContainsAny(name, "'\n") || strings.Contains(stderr, "'") {
+			return
+		}
+		// A name in a message is none of its words.
+		if _, again := classify("cannot open '" + name + "': " + stderr); !errors.Is(again, kind) {
+			t.Errorf("%q changes %v to %v", name, kind, again)
 		}
 	})
 }
