@@ -89,7 +89,9 @@ func read(endpoint, name string, config *tls.Config, prefix string) ([]string, e
 func refusal(endpoint, name string, config *tls.Config) error {
 	config = config.Clone()
 	config.ServerName, config.NextProtos = name, []string{"h2"}
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", endpoint, config)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", endpoint)
 	if err != nil {
 		return err
 	}
