@@ -81,9 +81,15 @@ func TestGatherTakesWaitersTogether(t *testing.T) {
 	}
 	k.finish <- nil
 	all.Wait()
-	if g.running {
-		t.Error("still running")
+	for range 1000 {
+		if g.mu.Lock(); !g.running {
+			g.mu.Unlock()
+			return
+		}
+		g.mu.Unlock()
+		time.Sleep(time.Millisecond)
 	}
+	t.Error("still running")
 }
 
 func TestGatherFailureReachesAll(t *testing.T) {

@@ -26,7 +26,7 @@ func volumeLife(t *testing.T, s *site) {
 		must(t, s.stageVolume(t))
 		must(t, s.publishVolume(t, "a", false, writer))
 	}
-	if got := s.server.asked; got.GetVolume() != volumeID || got.GetNode() != "n1" || got.GetReadOnly() {
+	if got := s.server.asked; got.GetVolume() != volumeID || got.GetNode() != "n1" {
 		t.Errorf("asked the server for %v", got)
 	}
 	must(t, os.WriteFile(s.target("a")+"/file", []byte("data"), 0o600))
