@@ -12,6 +12,8 @@ import (
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store/embedded"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
@@ -85,10 +87,19 @@ func TestRegistryFromABackupIsRefused(t *testing.T) {
 // without stopping the server: it must not let anything be deleted by what the
 // registry does not say any more.
 func TestRegistryPutBackUnderAServer(t *testing.T) {
+	for what, later := range map[string]bool{"as it was": false, "with a later revision": true} {
+		t.Run(what, func(t *testing.T) { registryPutBack(t, later) })
+	}
+}
+
+func registryPutBack(t *testing.T, later bool) {
 	m := newMachine(t)
 	r := m.start(nil)
 	must(t, r.Volumes.CreateVolume, part("a", ""))
 	before := m.backUp()
+	if later {
+		m.raiseRevision(before)
+	}
 	m.eventually("the server does not go on", func() string {
 		return errorText(onlyError(call(r.Volumes.CreateVolume, part("b", "b"))))
 	})
@@ -106,6 +117,33 @@ func TestRegistryPutBackUnderAServer(t *testing.T) {
 		t.Fatal("the server goes on with a registry that went back")
 	}
 	m.refuses(m.config(nil), "does not know volume")
+}
+
+// raiseRevision writes to a backup, as etcdutl does with --bump-revision.
+func (m *machine) raiseRevision(backup string) {
+	m.t.Helper()
+	dir := shortTempDir(m.t)
+	m.copyEtcd(dir, backup)
+	ctx := m.t.Context()
+	etcd, err := embedded.Start(ctx, embedded.Config{Dir: dir, UnsafeNoFsync: true})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	s, err := store.Open(ctx, store.Config{Endpoints: []string{etcd.Endpoint()}})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for range 200 {
+		if err := s.Txn().PutPool(dot.Pool{ID: dot.PoolIDOf(1)}).Commit(ctx); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	s.Close()
+	etcd.Close()
+	if err := os.RemoveAll(backup); err != nil {
+		m.t.Fatal(err)
+	}
+	m.copyEtcd(backup, dir)
 }
 
 func errorText(err error) string {

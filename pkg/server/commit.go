@@ -106,7 +106,7 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 	case conflict.On(store.VolumeKey(o.commit.Volume)):
 		return none, dot.NotFound("volume %s was deleted meanwhile", o.commit.Volume)
 	case conflict.On(store.EpochKey(o.branch.ID)):
-		return none, dot.Errorf(dot.CodeAborted, "the branch changed hands meanwhile; try again")
+		return none, dot.Errorf(dot.CodeAborted, "the branch was changed meanwhile; try again")
 	case !conflict.On(store.IntentKey(o.name)):
 		return none, err // the dot was written meanwhile
 	}
@@ -224,7 +224,7 @@ func (p *plane) refuseCommit(ctx context.Context, intent store.Record[store.Inte
 			klog.FromContext(ctx).Error(err, "cannot undo a commit that came too late", "branch", c.Branch, "commit", c.ID)
 		}
 	}
-	return dot.Errorf(dot.CodeAborted, "the branch changed hands, or was reset or deleted, before commit %s was recorded; try again", c.ID)
+	return dot.Errorf(dot.CodeAborted, "the branch changed hands, was reset or deleted, or another of its commits was undone, before commit %s was recorded; try again", c.ID)
 }
 
 // endCommit lets no commit that failed stay half-made when nobody may come for it

@@ -27,6 +27,7 @@ const (
 type heldLease interface {
 	Done() <-chan struct{}
 	LastRenewal() time.Duration
+	Breaks() uint64
 	Revoke(context.Context)
 }
 
@@ -40,10 +41,11 @@ type heldLease interface {
 // asked which heads are still ours.
 type leaseKeeper struct {
 	acquire func(context.Context) (heldLease, error)
-	// begin compares the pool with the registry whenever the lease was taken, and
-	// nobody else can change either: the registry may have been put back while it
-	// was not held. later tells that it is not for the first time. An error that
-	// does not pass by itself goes to failed, and the keeper serves nothing.
+	// begin compares the pool with the registry whenever the lease was taken, or the
+	// connection to etcd was lost, and nobody else can change either: the registry
+	// may have been put back meanwhile. later tells that it is not for the first
+	// time. An error that does not pass by itself goes to failed, and the keeper
+	// serves nothing.
 	begin  func(ctx context.Context, later bool) error
 	failed chan error
 	// check reads the epochs and makes heads that are no longer ours read-only.
@@ -56,6 +58,7 @@ type leaseKeeper struct {
 
 	mu     sync.Mutex
 	held   heldLease     // nil: not serving
+	breaks uint64        // of the connection, when begin began
 	served chan struct{} // closed when it serves for the first time
 	once   sync.Once
 
@@ -76,6 +79,9 @@ func (k *leaseKeeper) current() (*store.Lease, error) {
 	if k.held == nil {
 		return nil, dot.Unavailable("this server does not hold its pool's lease at the moment; try again")
 	}
+	if k.held.Breaks() != k.breaks {
+		return nil, dot.Unavailable("this server has lost its connection to etcd and looks again at what the registry says; try again")
+	}
 	l, _ := k.held.(*store.Lease) // nil in tests without a registry
 	return l, nil
 }
@@ -86,6 +92,11 @@ func (k *leaseKeeper) step(ctx context.Context) time.Duration {
 	if k.lease != nil && isDone(k.lease) {
 		logger.Info("lost the pool's lease, taking it again")
 		k.lease, k.lifted, k.begun = nil, false, false
+		k.serve(nil)
+	}
+	if k.lease != nil && k.begun && k.lease.Breaks() != k.breaks {
+		logger.Info("lost the connection to etcd, comparing the registry with the pool again")
+		k.lifted, k.begun = false, false
 		k.serve(nil)
 	}
 	if k.lease == nil {
@@ -116,7 +127,7 @@ func (k *leaseKeeper) step(ctx context.Context) time.Duration {
 		k.deadline = due
 	}
 	if !k.lifted {
-		if err := k.lift(ctx); err != nil {
+		if err := k.lift(ctx, due); err != nil {
 			logger.Error(err, "cannot allow writes yet")
 			return leaseRetry
 		}
@@ -139,10 +150,17 @@ func (k *leaseKeeper) fenceIfDue(ctx context.Context) {
 	klog.FromContext(ctx).Info("fenced: the lease was not renewed in the promised time")
 }
 
-func (k *leaseKeeper) lift(ctx context.Context) error {
+// lift lets the heads be written again. Looking for whether they may ends before
+// the fence is due.
+func (k *leaseKeeper) lift(ctx context.Context, due time.Duration) error {
 	if !k.begun {
-		if err := k.begin(ctx, k.later); err != nil {
-			if !passes(err) {
+		breaks := k.lease.Breaks()
+		bounded, cancel := context.WithTimeout(ctx, due-k.boot())
+		err := k.begin(bounded, k.later)
+		ended := bounded.Err() != nil
+		cancel()
+		if err != nil {
+			if !ended && !passes(err) {
 				select {
 				case k.failed <- err:
 				default: // it is known to have failed
@@ -150,6 +168,9 @@ func (k *leaseKeeper) lift(ctx context.Context) error {
 			}
 			return err
 		}
+		k.mu.Lock()
+		k.breaks = breaks
+		k.mu.Unlock()
 		k.begun, k.later = true, true
 	}
 	if err := k.check(ctx); err != nil {

@@ -18,11 +18,13 @@ import (
 type fakeLease struct {
 	lost    chan struct{}
 	renewed time.Duration
+	breaks  uint64
 	revoked bool
 }
 
 func (l *fakeLease) Done() <-chan struct{}      { return l.lost }
 func (l *fakeLease) LastRenewal() time.Duration { return l.renewed }
+func (l *fakeLease) Breaks() uint64             { return l.breaks }
 func (l *fakeLease) Revoke(context.Context)     { l.revoked = true }
 
 // rig is a keeper with a clock that stands still between steps, and a log of
@@ -137,6 +139,22 @@ func TestPoolIsLookedAtOnceTheLeaseIsHeld(t *testing.T) {
 	r.badBegin = dot.Precondition("the registry is older than the pool")
 	close(r.lease.lost)
 	r.expect(t, time.Second, false, "acquire")
+}
+
+func TestRegistryIsComparedWhenTheConnectionWasLost(t *testing.T) {
+	r := newRig()
+	r.expect(t, 0, true, "acquire", "check", "lift")
+	r.lease.breaks++
+	if r.serving() {
+		t.Error("it serves with what the registry said before")
+	}
+	r.badBegin = dot.Unavailable("etcd is away")
+	r.expect(t, time.Second, false)
+	r.badBegin = nil
+	r.expect(t, time.Second, true, "check", "lift")
+	if r.began != 3 || !r.later {
+		t.Errorf("compared %d times, want 3", r.began)
+	}
 }
 
 func TestDeadlineFollowsRenewals(t *testing.T) {

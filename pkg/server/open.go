@@ -131,6 +131,7 @@ func (s *Server) deadlineFile(e *engine.Engine) (deadlineFile, error) {
 // openPlane opens registry and pool. The pool is not listed before the plane's
 // keeper has the pool's lease.
 func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error) {
+	st.TakeAsItIs() // nothing was decided yet on what it said at an earlier try
 	client, opened, info, err := s.openPool(ctx)
 	if err != nil {
 		return nil, err
@@ -228,6 +229,9 @@ func (s *Server) letOthersIn() {
 // takeStock lists the pool and compares it with the registry, once nobody else
 // can change either.
 func (p *plane) takeStock(ctx context.Context, later bool) error {
+	if err := p.isSameRegistry(ctx); err != nil {
+		return err
+	}
 	if later {
 		return p.compareAgain(ctx)
 	}

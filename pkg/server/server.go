@@ -133,7 +133,20 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 		return err
 	case <-p.lease.served:
 	}
-	if err := s.retry(ctx, "settle", func() error { return p.settle(ctx) }); err != nil {
+	settling, settled := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-settling.Done():
+		case err := <-p.lease.failed:
+			settled(err)
+		}
+	}()
+	err = s.retry(settling, "settle", func() error { return p.settle(settling) })
+	if cause := context.Cause(settling); err != nil && cause != nil && ctx.Err() == nil {
+		err = cause
+	}
+	settled(nil)
+	if err != nil {
 		return dropCancelled(ctx, err)
 	}
 	within.Go(func() { s.work.run(inside) })

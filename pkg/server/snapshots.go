@@ -138,6 +138,13 @@ func (p *plane) deleteSnapshot(ctx context.Context, req *dotmeshv1.DeleteSnapsho
 		if c, there, err = found(p.findCommit(ctx, h)); err != nil || !there {
 			return err
 		}
+		b, there, err := found(p.store.FindBranch(ctx, c.Value.Branch))
+		if err == nil && there && b.Value.Master != p.pool {
+			err = dot.Precondition("snapshot %s is on node %s: ask that node's server", req.Handle, p.nodeOf(ctx, b.Value.Master))
+		}
+		if err != nil {
+			return err
+		}
 		return p.markDeleting(ctx, c)
 	})
 	if !c.Value.ID.IsZero() { // also when the answer was lost
@@ -165,6 +172,10 @@ func (p *plane) commitJob(id dot.ID, commit dot.CommitID) job {
 		c, there, err := found(p.store.GetCommit(ctx, id, commit))
 		if err != nil || !there || !c.Value.Deleting {
 			return err
+		}
+		b, there, err := found(p.store.FindBranch(ctx, c.Value.Branch))
+		if err != nil || there && b.Value.Master != p.pool {
+			return err // its snapshot is for that pool's server to destroy
 		}
 		if err := p.dropSnapshot(ctx, engine.CommitRef{Branch: c.Value.Branch, Commit: commit, GUID: c.Value.GUID}); err != nil {
 			return err

@@ -14,8 +14,9 @@ type registered struct {
 	incarnation uint64
 	branches    map[dot.BranchID]dot.Branch
 	// stays: dots that are not on their way out.
-	stays   map[dot.ID]bool
-	volumes map[dot.VolumeID]bool
+	stays map[dot.ID]bool
+	// volumes, and the branch that each claims.
+	volumes map[dot.VolumeID]dot.BranchID
 	// commits are those that were made, and those that an intent has begun.
 	commits map[commitOn]bool
 }
@@ -28,7 +29,7 @@ type commitOn struct {
 func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 	known := registered{
 		incarnation: p.cluster.Incarnation, branches: map[dot.BranchID]dot.Branch{}, stays: map[dot.ID]bool{},
-		volumes: map[dot.VolumeID]bool{}, commits: map[commitOn]bool{},
+		volumes: map[dot.VolumeID]dot.BranchID{}, commits: map[commitOn]bool{},
 	}
 	dots, err := p.store.ListDots(ctx)
 	if err != nil {
@@ -42,7 +43,7 @@ func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 		return known, err
 	}
 	for _, v := range volumes {
-		known.volumes[v.Value.ID] = true
+		known.volumes[v.Value.ID] = v.Value.Branch
 	}
 	branches, err := p.store.ListAllBranches(ctx)
 	if err != nil {
@@ -95,7 +96,7 @@ func (k registered) vet(inv engine.Inventory) error {
 			return olderRegistry("branch %s (%s) of dot %s is at epoch %s, and in the registry at %s", f.Branch.Name, f.Branch.ID, f.Dot.FullName, at, b.Epoch)
 		case known && !b.Hidden && k.stays[b.Dot]:
 			for _, v := range f.Volumes {
-				if !k.volumes[v.ID] {
+				if k.volumes[v.ID].IsZero() {
 					return olderRegistry("it does not know volume %s (claim %s/%s) of dot %s", v.ID, v.KubernetesNamespace, v.PVCName, f.Dot.FullName)
 				}
 			}
@@ -119,6 +120,22 @@ func (k registered) isHeld(f engine.FoundBranch, pool dot.PoolID) bool {
 	return known && f.ReadOnly && b.Master == pool && !b.Hidden && !b.ReadOnly && !f.Branch.ReadOnly
 }
 
+// strayClaims are those that a branch in sight tells of and that are on another one:
+// a recovery found them on both heads of a reset that was not finished. Left there,
+// they would outlive their volumes.
+func (k registered) strayClaims(f engine.FoundBranch, pool dot.PoolID) []dot.VolumeID {
+	var stray []dot.VolumeID
+	if b, known := k.branches[f.Branch.ID]; !known || b.Hidden || b.State != dot.Ready || b.Master != pool {
+		return nil
+	}
+	for _, v := range f.Volumes {
+		if at := k.volumes[v.ID]; !at.IsZero() && at != f.Branch.ID {
+			stray = append(stray, v.ID)
+		}
+	}
+	return stray
+}
+
 // checkInventory compares the pool with the registry once, at start. A registry
 // older than what the pool has seen is refused before anything is changed; what
 // the registry does not know is kept, read-only, and reported; and heads that it
@@ -139,6 +156,12 @@ func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error 
 			}
 			logger.Info("a head that was kept read-only is writable again", "dataset", f.Dataset, "dot", f.Dot.FullName)
 		}
+		for _, id := range known.strayClaims(f, p.pool) {
+			if err := p.engine.RemoveVolume(ctx, f.Branch.ID, id); err != nil {
+				return err
+			}
+			logger.Info("removed what a branch told of a volume that is on another one", "dataset", f.Dataset, "volume", id)
+		}
 		if _, there := known.branches[f.Branch.ID]; there {
 			continue
 		}
@@ -155,11 +178,9 @@ func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error 
 	return nil
 }
 
-// compareAgain refuses a registry that was put back, or put in the place of the one
-// that this server began with. The pool is listed first, as commands of calls may
-// still run: what they make is recorded before, and nothing is recorded, or
-// forgotten, while the lease is not served.
-func (p *plane) compareAgain(ctx context.Context) error {
+// isSameRegistry refuses a registry that was put in the place of the one that this
+// server began with.
+func (p *plane) isSameRegistry(ctx context.Context) error {
 	now, there, err := found(p.store.GetCluster(ctx))
 	if err != nil {
 		return err
@@ -167,6 +188,13 @@ func (p *plane) compareAgain(ctx context.Context) error {
 	if !there || now.Value.ID != p.cluster.ID || now.Value.Incarnation != p.cluster.Incarnation {
 		return dot.Precondition("the registry is not the one that this server began with (cluster %s, incarnation %d): it begins anew", p.cluster.ID, p.cluster.Incarnation)
 	}
+	return nil
+}
+
+// compareAgain refuses a registry that was put back under this server. The pool is
+// listed first, as commands of calls may still run: what they make is recorded
+// before, and nothing is recorded, or forgotten, while the lease is not served.
+func (p *plane) compareAgain(ctx context.Context) error {
 	inv, err := p.engine.Inventory(ctx)
 	if err != nil {
 		return err

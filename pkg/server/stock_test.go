@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,6 +99,29 @@ func TestRegistryIsComparedWithThePool(t *testing.T) {
 			t.Errorf("%s: refused: %v", c.what, err)
 		case c.refused != "" && (dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "--recover")):
 			t.Errorf("%s: got %v, want a refusal with %q", c.what, err, c.refused)
+		}
+	}
+}
+
+func TestWhichClaimsAreStray(t *testing.T) {
+	ours, theirs := dot.PoolIDOf(7), dot.PoolIDOf(8)
+	here, there := dot.NewBranchID(), dot.NewBranchID()
+	own, moved, gone := dot.VolumeIDOf("own"), dot.VolumeIDOf("moved"), dot.VolumeIDOf("gone")
+	known := registered{volumes: map[dot.VolumeID]dot.BranchID{own: here, moved: there}}
+	found := engine.FoundBranch{Branch: dot.Branch{ID: here}, Volumes: []dot.Volume{{ID: own}, {ID: moved}, {ID: gone}}}
+	for what, c := range map[string]struct {
+		record dot.Branch
+		want   []dot.VolumeID
+	}{
+		"a head":                    {dot.Branch{ID: here, Master: ours, State: dot.Ready}, []dot.VolumeID{moved}},
+		"one that nobody knows":     {dot.Branch{ID: there}, nil},
+		"the new head of a reset":   {dot.Branch{ID: here, Master: ours, State: dot.Creating, Hidden: true}, nil},
+		"another pool's":            {dot.Branch{ID: here, Master: theirs, State: dot.Ready}, nil},
+		"one that is made just now": {dot.Branch{ID: here, Master: ours, State: dot.Creating}, nil},
+	} {
+		known.branches = map[dot.BranchID]dot.Branch{c.record.ID: c.record}
+		if got := known.strayClaims(found, ours); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", what, got, c.want)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (s *Store) AcquirePoolLease(ctx context.Context, pool dot.PoolID, me Instan
 	if ttl < MinLeaseTTL || ttl%time.Second != 0 {
 		return nil, dot.Invalid("a lease of %s is not possible: use whole seconds, at least %s", ttl, MinLeaseTTL)
 	}
-	s.forward.forget() // the caller looks at everything anew under a new lease
+	s.TakeAsItIs() // the caller looks at everything anew under a new lease
 	key := AliveKey(pool)
 	value, err := instanceCodec.encode(key, me)
 	if err != nil {
@@ -174,6 +174,12 @@ func (l *Lease) LastRenewal() time.Duration {
 	defer l.mu.Unlock()
 	return l.renewed
 }
+
+// Breaks tells how often the connection to etcd was lost, since the store was
+// opened. While etcd was stopped it may have been put back to an earlier state, even
+// one with this lease in it and with a revision that is not lower (etcdutl(1),
+// --bump-revision): then everything is to be looked at anew.
+func (l *Lease) Breaks() uint64 { return l.s.breaks.Load() }
 
 // Revoke gives the lease up, so that another may take it at once. Done is closed
 // before etcd is told.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
@@ -87,6 +89,7 @@ type Store struct {
 	timeout time.Duration
 	hook    crash.Hook
 	forward forward
+	breaks  atomic.Uint64 // how often the connection was lost
 }
 
 // Open connects, and answers only when etcd has: CodeUnavailable after
@@ -125,6 +128,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, dot.Errorf(dot.CodeInternal, "connect to etcd at %s: %w", s.where, err)
 	}
 	s.client = client
+	go s.countBreaks()
 	dialing, cancel := context.WithTimeout(ctx, orElse(cfg.DialTimeout, defaultDialTimeout))
 	defer cancel()
 	if err := s.Ping(dialing); err != nil {
@@ -132,6 +136,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// countBreaks counts how often the connection was lost, until the store is closed.
+func (s *Store) countBreaks() {
+	conn := s.client.ActiveConnection()
+	for state := conn.GetState(); conn.WaitForStateChange(s.client.Ctx(), state); state = conn.GetState() {
+		if state == connectivity.Ready {
+			s.breaks.Add(1)
+		}
+	}
 }
 
 // Close ends all watches and the renewing of leases, which are not revoked.

@@ -44,5 +44,6 @@ func (f *forward) intercept(ctx context.Context, method string, req, reply any, 
 	return nil
 }
 
-// forget takes the registry as it is now.
-func (f *forward) forget() { f.revision.Store(0) }
+// TakeAsItIs forgets what revision the registry was at: what is decided from now on
+// is decided on what it says now. A new lease does it too.
+func (s *Store) TakeAsItIs() { s.forward.revision.Store(0) }

@@ -26,6 +26,9 @@ func TestRegistryThatWentBack(t *testing.T) {
 		}
 	}
 	put(1)
+	if l.Breaks() != 0 {
+		t.Errorf("the connection was lost %d times", l.Breaks())
+	}
 	data := filepath.Join(filepath.Dir(strings.TrimPrefix(endpoint, "unix://")), "data")
 	backup := filepath.Join(t.TempDir(), "backup")
 	stop()
@@ -34,6 +37,7 @@ func TestRegistryThatWentBack(t *testing.T) {
 	}
 	start()
 	put(5)
+	eventually(t, testTTL, "it is known that the connection was lost", func() bool { return l.Breaks() == 1 })
 	stop()
 	if err := errors.Join(os.RemoveAll(data), os.CopyFS(data, os.DirFS(backup)), os.Chmod(data, 0o700)); err != nil {
 		t.Fatal(err)
