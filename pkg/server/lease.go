@@ -19,6 +19,10 @@ const (
 	// longer than that.
 	promisedFence = 120 * time.Second
 
+	// firstLook bounds the first comparison of pool and registry, whose size nobody
+	// knows.
+	firstLook = 15 * time.Minute
+
 	leaseRetry = time.Second
 	leaseTick  = leaseTTL / 3
 )
@@ -150,12 +154,16 @@ func (k *leaseKeeper) fenceIfDue(ctx context.Context) {
 	klog.FromContext(ctx).Info("fenced: the lease was not renewed in the promised time")
 }
 
-// lift lets the heads be written again. Looking for whether they may ends before
-// the fence is due.
+// lift lets the heads be written again. Looking once more for whether they may, as
+// pods write, ends before the fence is due.
 func (k *leaseKeeper) lift(ctx context.Context, due time.Duration) error {
 	if !k.begun {
 		breaks := k.lease.Breaks()
-		bounded, cancel := context.WithTimeout(ctx, due-k.boot())
+		limit := firstLook
+		if k.later {
+			limit = due - k.boot()
+		}
+		bounded, cancel := context.WithTimeout(ctx, limit)
 		err := k.begin(bounded, k.later)
 		ended := bounded.Err() != nil
 		cancel()

@@ -25,9 +25,9 @@ const (
 
 // lockPool takes the lock in a directory, which keeps every other server process of
 // this machine away from a pool for as long as this one lives, and the ZFS commands
-// that have the file open too (zfs.Client.Holding): the kernel lets go of it with the
-// last of them. A command outlives a server that is killed, and what it does after
-// the next one has listed the pool would never be seen.
+// that change something and have the file open too (zfs.Client.Holding): the kernel
+// lets go of it with the last of them. A command outlives a server that is killed,
+// and what it does after the next one has listed the pool would never be seen.
 //
 // It waits for at most so long; CodeUnavailable when it was kept all the time, as by
 // a command that waits for a suspended pool: the start goes on, and tells why.

@@ -21,7 +21,7 @@ type Config struct {
 	// Paths given to commands (devices, directories) are then the host's.
 	Chroot string
 	// Timeout bounds every command but Send and Receive, which only their
-	// context bounds. Default 2 min.
+	// context bounds, and List, which has five times as long. Default 2 min.
 	Timeout time.Duration
 	// Crash is called at the points that Points lists.
 	Crash crash.Hook
@@ -38,11 +38,13 @@ type Observer func(args []string, d time.Duration, err error)
 type Client struct {
 	cfg  Config
 	held *os.File // nil: none
+	// changing: what runs changes something, so that it has held open.
+	changing bool
 }
 
-// Holding gives a client of the same programs whose processes have file
-// open too, while they run: a flock(2) of it lasts until the last of them has ended,
-// also when who started them was killed.
+// Holding gives a client of the same programs whose processes that change something
+// have file open too, while they run: a flock(2) of it lasts until the last of them
+// has ended, also when who started them was killed.
 func (c *Client) Holding(file *os.File) *Client {
 	holding := *c
 	holding.held = file

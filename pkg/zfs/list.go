@@ -76,7 +76,7 @@ func (c *Client) List(ctx context.Context, root Dataset, opt ListOptions) ([]Ite
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.zfs(ctx, args...)
+	out, err := c.run(ctx, command{path: c.cfg.ZFS, args: append([]string{"zfs"}, args...), long: true})
 	if err != nil {
 		return nil, err
 	}

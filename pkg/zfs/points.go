@@ -73,10 +73,13 @@ func Points() []crash.Point {
 	}
 }
 
-// mutate runs one mutating command between its two crash points.
-func (c *Client) mutate(ctx context.Context, op operation, run func() error) error {
+// mutate runs one mutating command, with the client that it is given, between its
+// two crash points.
+func (c *Client) mutate(ctx context.Context, op operation, run func(c *Client) error) error {
+	changing := *c
+	changing.changing = true
 	c.cfg.Crash.Pass(ctx, op.before)
-	if err := run(); err != nil {
+	if err := run(&changing); err != nil {
 		return err
 	}
 	c.cfg.Crash.Pass(ctx, op.after)
@@ -85,7 +88,7 @@ func (c *Client) mutate(ctx context.Context, op operation, run func() error) err
 
 // mutateZFS is mutate for a zfs command whose output is of no interest.
 func (c *Client) mutateZFS(ctx context.Context, op operation, args ...string) error {
-	return c.mutate(ctx, op, func() error {
+	return c.mutate(ctx, op, func(c *Client) error {
 		_, err := c.zfs(ctx, args...)
 		return err
 	})
@@ -93,7 +96,7 @@ func (c *Client) mutateZFS(ctx context.Context, op operation, args ...string) er
 
 // mutateZpool is mutate for a zpool command.
 func (c *Client) mutateZpool(ctx context.Context, op operation, args ...string) error {
-	return c.mutate(ctx, op, func() error {
+	return c.mutate(ctx, op, func(c *Client) error {
 		_, err := c.zpool(ctx, args...)
 		return err
 	})

@@ -30,7 +30,11 @@ type command struct {
 	stdout io.Writer
 	// input is small standard input of a command that is no stream.
 	input string
+	// long: it reads a whole pool, and may take longTimes as long as another.
+	long bool
 }
+
+const longTimes = 5
 
 func (c *Client) zfs(ctx context.Context, args ...string) ([]byte, error) {
 	return c.run(ctx, command{path: c.cfg.ZFS, args: append([]string{"zfs"}, args...)})
@@ -44,8 +48,12 @@ func (c *Client) zpool(ctx context.Context, args ...string) ([]byte, error) {
 // ended and its output was read, or killGrace after the context ended.
 func (c *Client) run(ctx context.Context, cmd command) ([]byte, error) {
 	if cmd.stdin == nil && cmd.stdout == nil {
+		limit := c.cfg.Timeout
+		if cmd.long {
+			limit *= longTimes
+		}
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
+		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
 	if err := ctx.Err(); err != nil {
@@ -90,7 +98,7 @@ func (c *Client) start(cmd command) (*process, error) {
 	p.cmd.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
 	p.cmd.Dir = "/"
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: c.cfg.Chroot}
-	if c.held != nil {
+	if c.changing && c.held != nil {
 		p.cmd.ExtraFiles = []*os.File{c.held}
 	}
 

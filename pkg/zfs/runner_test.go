@@ -50,31 +50,36 @@ func TestRunKeepsExitCodeAndStderr(t *testing.T) {
 	}
 }
 
-func TestProcessesHoldAFileAsLongAsTheyRun(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "lock")
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	// It lives on as one does whose caller was killed.
-	c := fake(t, `(sleep 1) >/dev/null 2>&1 & exit 0`, Config{}).Holding(file)
-	if _, err := c.zfs(t.Context(), "list"); err != nil {
-		t.Fatal(err)
-	}
-	_ = file.Close()
-	other, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close() }()
-	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
-		t.Errorf("while it runs: %v, want EWOULDBLOCK", err)
-	}
-	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX); err != nil {
-		t.Errorf("when it has ended: %v", err)
+func TestProcessesThatChangeSomethingHoldAFile(t *testing.T) {
+	for what, run := range map[string]func(*Client) error{
+		"list":    func(c *Client) error { _, err := c.Pools(t.Context()); return err },
+		"destroy": func(c *Client) error { return c.Destroy(t.Context(), Dataset{"p/a"}) },
+	} {
+		name := filepath.Join(t.TempDir(), "lock")
+		file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		// It lives on as one does whose caller was killed.
+		if err := run(fake(t, `(sleep 1) >/dev/null 2>&1 & exit 0`, Config{}).Holding(file)); err != nil {
+			t.Fatal(err)
+		}
+		_ = file.Close()
+		other, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = other.Close() }()
+		err = unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if held := errors.Is(err, unix.EWOULDBLOCK); held != (what == "destroy") {
+			t.Errorf("%s: held is %t while it runs: %v", what, held, err)
+		}
+		if err := unix.Flock(int(other.Fd()), unix.LOCK_EX); err != nil {
+			t.Errorf("%s: when it has ended: %v", what, err)
+		}
 	}
 }
 

@@ -127,7 +127,7 @@ func (c *Client) Receive(ctx context.Context, spec ReceiveSpec, r io.Reader) err
 		args = append(args, "-x", string(p))
 	}
 	args = append(args, spec.Target.String())
-	return c.mutate(ctx, operation{BeforeReceive, AfterReceive}, func() error {
+	return c.mutate(ctx, operation{BeforeReceive, AfterReceive}, func(c *Client) error {
 		_, err := c.run(ctx, command{path: c.cfg.ZFS, args: args, stdin: r})
 		return err
 	})

@@ -55,7 +55,7 @@ func (c *Client) Snapshot(ctx context.Context, specs []SnapshotSpec) ([]Snapshot
 		return nil, err // before anything is taken
 	}
 	results := make([]SnapshotResult, len(specs))
-	err := c.mutate(ctx, operation{BeforeSnapshot, AfterSnapshot}, func() error {
+	err := c.mutate(ctx, operation{BeforeSnapshot, AfterSnapshot}, func(c *Client) error {
 		for _, round := range rounds(specs) {
 			if err := c.snapshotRound(ctx, specs, round, results); err != nil {
 				return err
