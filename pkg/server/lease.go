@@ -71,8 +71,8 @@ type leaseKeeper struct {
 	deadline time.Duration // 0: none known
 	fenced   bool
 	lifted   bool // the fence was lifted in this reign
-	begun    bool // begin is done in this reign
-	later    bool // and was done in an earlier one
+	begun    bool // begin is done, in this reign and on this connection
+	later    bool // begin was done once
 }
 
 // current gives the lease that transactions compare; CodeUnavailable while there
