@@ -21,7 +21,10 @@ type standing struct {
 
 // standing measures a minute in which nobody calls, and starts.
 func (w *world) standing() standing {
-	const starts = 5
+	starts := 5
+	if w.dots > few {
+		starts = 3 // of minutes each
+	}
 	progress("starting the server with %d dots", w.dots)
 	s := standing{dots: w.dots}
 	s.lists, s.startReady = interleave(starts,

@@ -32,6 +32,10 @@ const (
 	nodeName = "bench"
 	address  = "127.0.0.1:32607"
 	apiKey   = "bench-key-0123456789abcdef0123456789abcdef"
+
+	// How long to wait for a server. It lists the pool once at a start and twice in a
+	// recovery, which an emulated machine takes minutes for.
+	startLimit, recoveryLimit = 10 * time.Minute, 30 * time.Minute
 )
 
 // world is a server and a node service as processes of the real program, and an
@@ -96,7 +100,7 @@ func (w *world) recover() {
 		}
 	}
 	progress("recovering the registry of %d dots", w.dots)
-	progress("ready after %v", w.startServer("--recover").Round(time.Millisecond))
+	progress("ready after %v", w.startWithin(recoveryLimit, "--recover").Round(time.Millisecond))
 }
 
 // check counts what the registry has.
@@ -182,14 +186,16 @@ func kill(cmd *exec.Cmd) {
 }
 
 // startServer answers when the server is ready, with the time that it took.
-func (w *world) startServer(more ...string) time.Duration {
+func (w *world) startServer() time.Duration { return w.startWithin(startLimit) }
+
+func (w *world) startWithin(limit time.Duration, more ...string) time.Duration {
 	begin := time.Now()
 	w.server = w.process("server", append([]string{"server", "--node-name=" + nodeName,
 		"--pool-name=" + w.poolName, "--pool-location=" + fixtureDir, "--pool-size=" + strconv.Itoa(poolBytes),
 		"--etcd-endpoints=" + w.etcd.Endpoint(), "--listen=" + address,
 		"--tls-cert=" + w.path("tls/tls.crt"), "--tls-key=" + w.path("tls/tls.key"),
 		"--secret-dir=" + w.path("secret"), "--run-dir=" + w.path("run")}, more...)...)
-	w.until("the server is ready", 5*time.Minute, func(ctx context.Context) error {
+	w.until("the server is ready", limit, func(ctx context.Context) error {
 		res, err := w.api.Server.GetStatus(ctx, connect.NewRequest(&dotmeshv1.GetStatusRequest{}))
 		if err != nil {
 			return err
