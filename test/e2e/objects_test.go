@@ -32,6 +32,34 @@ allowVolumeExpansion: true
 reclaimPolicy: Delete
 `
 
+// crossClass is immediateClass whose claims may use the dots of other Kubernetes
+// namespaces.
+var crossClass = strings.NewReplacer("e2e-immediate", "e2e-cross", "{dotmeshNamespace: admin}", `{dotmeshNamespace: admin, crossNamespace: "true"}`).Replace(immediateClass)
+
+// elsewhere is a node that nobody runs, with our driver on it as a kubelet would
+// register it, and a request to attach a volume there.
+func elsewhere(volume string) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Node
+metadata: {name: elsewhere}
+spec: {unschedulable: true}
+---
+apiVersion: storage.k8s.io/v1
+kind: CSINode
+metadata: {name: elsewhere}
+spec:
+  drivers: [{name: dotmesh.csi, nodeID: elsewhere, topologyKeys: [topology.dotmesh.csi/node]}]
+---
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttachment
+metadata: {name: e2e-elsewhere}
+spec:
+  attacher: dotmesh.csi
+  nodeName: elsewhere
+  source: {persistentVolumeName: %s}
+`, volume)
+}
+
 // claim is a PersistentVolumeClaim.
 type claim struct {
 	name string

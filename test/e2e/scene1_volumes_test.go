@@ -15,7 +15,7 @@ func sceneVolumes(t *testing.T) {
 		claim{name: "orders", dot: "shop", subdot: "orders", size: "32Mi"},
 		claim{name: "files", dot: "shop", subdot: "files", size: "128Mi"},
 		claim{name: "whole", dot: "shop", subdot: "__root__", size: "512Mi"},
-		claim{name: "plain"},
+		claim{name: "plain", mode: "ReadWriteOncePod"},
 		pod{name: "root", claims: []string{"orders", "plain", "whole"}},
 		pod{name: "user", claims: []string{"files"}, uid: 1000},
 	)
@@ -49,6 +49,9 @@ func sceneVolumes(t *testing.T) {
 	if out, err := k.tryExec("user", "cat /orders/a"); err == nil {
 		t.Errorf("a pod sees a subdot that it did not claim: %s", out)
 	}
+	// The second pod of a ReadWriteOncePod claim is not let in.
+	k.apply(pod{name: "second", claims: []string{"plain"}})
+	k.waitEvent(volumeLimit, "pod/second", "FailedScheduling", "ReadWriteOncePod")
 	overfill(t, k)
 }
 

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -35,5 +37,34 @@ func sceneNamespaces(t *testing.T) {
 	other.waitBound("private")
 	if got := len(showDot(t, "private").Volumes); got != 2 {
 		t.Errorf("the dot has %d volumes, want 2: a claim of the same name joined it unasked", got)
+	} // A StorageClass can open all dots to its claims.
+	t.Cleanup(func() { removeGlobal(t, "storageclass/e2e-cross") })
+	other.applyYAML(crossClass)
+	owner.apply(claim{name: "closed", dot: "closed", class: "e2e-immediate"})
+	owner.waitBound("closed")
+	other.apply(claim{name: "across", dot: "closed", class: "e2e-cross"})
+	other.waitBound("across")
+	if got := len(datasetsOf(t, "closed")); got != 1 {
+		t.Errorf("the dot that a claim of another namespace joined has %d datasets, want one", got)
 	}
+	attachElsewhere(t, owner, "mine")
+}
+
+// attachElsewhere asks csi-attacher for a volume on a node that is not the one that
+// has its dot.
+func attachElsewhere(t *testing.T, k kube, claim string) {
+	t.Cleanup(func() {
+		for _, object := range []string{"volumeattachment/e2e-elsewhere", "csinode/elsewhere", "node/elsewhere"} {
+			removeGlobal(t, object)
+		}
+	})
+	k.applyYAML(elsewhere(k.get("pvc/"+claim, "{.spec.volumeName}")))
+	here := suite.cluster.Node(1).Name()
+	eventually(t, volumeLimit, "attaching elsewhere is refused", func() error {
+		said := k.get("volumeattachment/e2e-elsewhere", "{.status.attached} {.status.attachError.message}")
+		if !strings.Contains(said, "false ") || !strings.Contains(said, "FailedPrecondition") || !strings.Contains(said, here) {
+			return fmt.Errorf("%q; want a failed precondition that names %s", said, here)
+		}
+		return nil
+	})
 }

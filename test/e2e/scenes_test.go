@@ -32,6 +32,7 @@ func TestScenes(t *testing.T) {
 		{"9BadInput", sceneBadInput},
 		{"5Outages", sceneOutages},
 		{"6PowerCut", scenePowerCut},
+		{"10Recovery", sceneRecovery},
 		{"NothingIsLeft", sceneNothingIsLeft},
 	} {
 		t.Run(s.name, s.play)
