@@ -48,20 +48,20 @@ lint: ## gofmt, vet and the linters of .golangci.yml
 	test/run lint
 
 .PHONY: test
-test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged tests and csi-sanity, and the scenes on a real cluster
-	test/run lint derived unit lab zfs sanity e2e
+test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged tests, csi-sanity and several servers, and the scenes on a real cluster
+	test/run lint derived unit lab zfs sanity cluster e2e
 
 .PHONY: test-all
 test-all: ## what CI runs and what is too long for it
-	test/run lint derived unit race lab zfs crash sanity e2e powercut cluster fuzz image
+	test/run lint derived unit race lab zfs long crash sanity cluster e2e powercut fuzz image
 
 .PHONY: test-unit
 test-unit: ## everything that needs neither root nor ZFS, test/arch among it
 	test/run unit
 
 .PHONY: test-zfs
-test-zfs: ## the tests with build tag zfs, on a real pool
-	test/run lab zfs
+test-zfs: ## the tests with build tag zfs, on a real pool, those of minutes too
+	test/run lab zfs long
 
 .PHONY: test-sanity
 test-sanity: ## csi-sanity over the real controller, node, server, etcd and ZFS

@@ -1,4 +1,4 @@
-//go:build zfs
+//go:build zfs && long
 
 package engine
 
@@ -12,6 +12,14 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
 )
+
+// TestEngineLong is TestEngine for what takes minutes.
+func TestEngineLong(t *testing.T) {
+	onOnePool(t, map[string]func(*testing.T, *rig){
+		"CrashPoints": testCrashPoints,
+		"HeadLimit":   testHeadLimit,
+	})
+}
 
 type step func(ctx context.Context) error
 

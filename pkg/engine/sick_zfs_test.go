@@ -1,4 +1,4 @@
-//go:build zfs
+//go:build zfs && long
 
 package engine
 

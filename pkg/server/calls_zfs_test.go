@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
 // call makes one call with a deadline.
@@ -35,4 +36,13 @@ func must[Q, R any](t *testing.T, f func(context.Context, *connect.Request[Q]) (
 
 func pvc(name string) *v1.CreateVolumeRequest {
 	return &v1.CreateVolumeRequest{CsiName: "pvc-" + name, RequiredBytes: 64 << 20, KubernetesNamespace: "default", PvcName: name, PvcUid: "0f0f0f0f-" + name}
+}
+
+func volumeID(name string) string { return dot.VolumeIDOf("pvc-" + name).String() }
+
+// part is a claim on a subdot of the dot "shared".
+func part(name, subdot string) *v1.CreateVolumeRequest {
+	req := pvc(name)
+	req.DotName, req.Subdot = "shared", subdot
+	return req
 }

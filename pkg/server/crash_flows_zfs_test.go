@@ -1,4 +1,4 @@
-//go:build zfs
+//go:build zfs && long
 
 package server_test
 
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
-	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
@@ -34,8 +33,6 @@ type crashStart struct {
 	before  func(x *matrix)
 	check   func(t *testing.T, x *matrix)
 }
-
-func volumeID(name string) string { return dot.VolumeIDOf("pvc-" + name).String() }
 
 // steps runs calls one after another until one fails.
 func steps(calls ...func() error) error {
@@ -102,13 +99,6 @@ func stage(name string) func(r *running) error {
 			return onlyError(call(r.node.PrepareVolume, &v1.PrepareVolumeRequest{Volume: volumeID(name), Node: node}))
 		})
 	}
-}
-
-// part is a claim on a subdot of the dot "shared".
-func part(name, subdot string) *v1.CreateVolumeRequest {
-	req := pvc(name)
-	req.DotName, req.Subdot = "shared", subdot
-	return req
 }
 
 // filled makes a volume's subdot with files in it, as a pod does.
@@ -246,20 +236,4 @@ func crashStarts() []crashStart {
 			}
 		}},
 	}
-}
-
-// headOf is the dataset of the dot that a volume made.
-func (m *machine) headOf(t *testing.T, volume string) zfs.Dataset {
-	t.Helper()
-	return m.dataset(t, dot.BranchIDOf(dot.VolumeIDOf("pvc-"+volume)).String())
-}
-
-// loseRegistry starts anew with an empty etcd.
-func (m *machine) loseRegistry() {
-	m.t.Helper()
-	m.stopEtcd()
-	if err := os.RemoveAll(m.etcdDir); err != nil {
-		m.t.Fatal(err)
-	}
-	m.startEtcd()
 }

@@ -97,6 +97,16 @@ func (m *machine) stopEtcd() {
 	}
 }
 
+// loseRegistry starts anew with an empty etcd.
+func (m *machine) loseRegistry() {
+	m.t.Helper()
+	m.stopEtcd()
+	if err := os.RemoveAll(m.etcdDir); err != nil {
+		m.t.Fatal(err)
+	}
+	m.startEtcd()
+}
+
 // running is one server.
 type running struct {
 	*client.Client

@@ -209,6 +209,12 @@ func (m *machine) dataset(t *testing.T, name string) zfs.Dataset {
 	return d
 }
 
+// headOf is the dataset of the dot that a volume made.
+func (m *machine) headOf(t *testing.T, volume string) zfs.Dataset {
+	t.Helper()
+	return m.dataset(t, dot.BranchIDOf(dot.VolumeIDOf("pvc-"+volume)).String())
+}
+
 // halfReceived leaves what a transfer leaves that broke off.
 func halfReceived(t *testing.T, m *machine, l lived) zfs.Dataset {
 	t.Helper()

@@ -1,4 +1,4 @@
-//go:build zfs
+//go:build zfs && long
 
 package node
 
@@ -20,6 +20,8 @@ import (
 	mount "k8s.io/mount-utils"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/zfstest"
 )
 
 // A node service that is to be killed is a process of its own: this test binary,
@@ -93,6 +95,10 @@ func nodeCalls() map[string]func(*service, childConfig) error {
 			return err
 		},
 	}
+}
+
+func TestNodeCrashes(t *testing.T) {
+	crashes(t, newSite(t, zfstest.New(t, 256<<20, zfs.Config{}), "crashes"))
 }
 
 // crashes kills the node service at each point that a call passes, repeats the

@@ -73,7 +73,6 @@ func TestNode(t *testing.T) {
 		"shared":    sharedDataset,
 		"read-only": readOnlyDataset,
 		"fence":     realFence,
-		"crashes":   crashes,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newSite(t, pool, name)) })
 	}

@@ -5,10 +5,8 @@ package pool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -167,45 +165,5 @@ func TestDamagedPoolIsRefused(t *testing.T) {
 	refused(t, "a file whose pool is gone", cfg, dot.CodePrecondition)
 	if _, err := loop.Find(file); !errors.Is(err, loop.ErrNotFound) {
 		t.Errorf("a refusal left a loop device: %v", err)
-	}
-}
-
-// TestPoolCrashPoints makes, grows and exports one pool. Each try dies at the
-// first point that no try has died at in that step, and the next goes on there.
-func TestPoolCrashPoints(t *testing.T) {
-	died := map[string]bool{}
-	step, crashed := 0, false
-	cfg := onDisk(t, func(_ context.Context, p crash.Point) {
-		here := fmt.Sprintf("step %d, %s", step, p)
-		if crashed = !died[here]; crashed {
-			died[here] = true
-			runtime.Goexit()
-		}
-	})
-	larger := cfg
-	larger.SizeBytes += MinSize
-	steps := []func() error{
-		func() error { _, err := Ensure(t.Context(), cfg); return err },
-		func() error { _, err := Ensure(t.Context(), larger); return err },
-		func() error { return Export(t.Context(), larger) },
-		func() error { _, err := Ensure(t.Context(), larger); return err },
-	}
-	for step < len(steps) {
-		var err error
-		crashed = false
-		done := make(chan struct{})
-		go func() { defer close(done); err = steps[step]() }()
-		<-done
-		if err != nil {
-			t.Fatalf("after crashes at %v: %v", died, err)
-		}
-		if !crashed {
-			step++
-		}
-	}
-	t.Logf("died at %d points", len(died))
-	pool, err := cfg.ZFS.Pool(t.Context(), cfg.Name)
-	if err != nil || pool.Size < MinSize*3/2 {
-		t.Errorf("at the end: %+v, %v", pool, err)
 	}
 }
