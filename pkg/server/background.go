@@ -16,7 +16,7 @@ const (
 )
 
 // job is work that may take long or may have to wait: it is tried until it
-// succeeds. Jobs of one key are one job.
+// succeeds. Jobs of one key are one job, which does what was asked for last.
 type job struct {
 	key string
 	run func(context.Context) error
@@ -46,7 +46,7 @@ func newWorker() *worker {
 func (w *worker) soon(j job) {
 	w.mu.Lock()
 	if old, ok := w.jobs[j.key]; ok {
-		old.due, old.delay, old.again = time.Time{}, 0, true
+		old.job, old.due, old.delay, old.again = j, time.Time{}, 0, true
 	} else {
 		w.jobs[j.key] = &waiting{job: j}
 	}
@@ -112,7 +112,10 @@ func (w *worker) pick(now time.Time) (*waiting, time.Duration) {
 func (w *worker) do(ctx context.Context, j *waiting) {
 	logger := klog.FromContext(ctx).WithValues("job", j.key)
 	bounded, cancel := context.WithTimeout(ctx, jobTimeout)
-	err := j.run(klog.NewContext(bounded, logger))
+	w.mu.Lock()
+	run := j.run
+	w.mu.Unlock()
+	err := run(klog.NewContext(bounded, logger))
 	cancel()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -65,3 +65,23 @@ func TestWorkerRunsAtOnceWhatIsAskedForAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestWorkerDoesWhatWasAskedForLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorker()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go w.run(ctx)
+		last := ""
+		asked := func(what string, err error) job {
+			return job{key: "a", run: func(context.Context) error { last = what; return err }}
+		}
+		w.soon(asked("record it", errors.New("etcd is away")))
+		synctest.Wait()
+		w.soon(asked("undo it", nil))
+		synctest.Wait()
+		if last != "undo it" || w.length() != 0 {
+			t.Errorf("did %q, %d jobs left", last, w.length())
+		}
+	})
+}

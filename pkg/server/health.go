@@ -123,6 +123,17 @@ func addHealth(mux *http.ServeMux, get planeSource) {
 	})
 }
 
+// askingHealth has the pool looked at whenever next is asked, so that what it shows
+// is of the last minutes also where nobody probes.
+func askingHealth(get planeSource, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, err := get(); err == nil {
+			_, _ = p.health.get(r.Context()) // begins a check; the metrics tell the last
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func writeText(w http.ResponseWriter, status int, text string) {
 	hangUp(w)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,6 +51,35 @@ func TestHealthIsCheckedOnlyWhenAskedFor(t *testing.T) {
 		failure = errors.New("zfs is gone")
 		if _, err := ask(); !errors.Is(err, failure) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestMetricsHaveThePoolLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := newMetrics(prometheus.NewRegistry(), func() int { return 0 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks, served := 0, 0
+		p := &plane{health: &healthCache{metrics: m, check: func(context.Context, time.Duration) (engine.Health, error) {
+			checks++
+			return engine.Health{}, nil
+		}}}
+		ready := false
+		get := func() (*plane, error) {
+			if !ready {
+				return nil, errors.New("not yet")
+			}
+			return p, nil
+		}
+		handler := askingHealth(get, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
+		for _, ready = range []bool{false, true} {
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
+			synctest.Wait()
+		}
+		if checks != 1 || served != 2 {
+			t.Errorf("looked %d times and answered %d, want 1 and 2", checks, served)
 		}
 	})
 }

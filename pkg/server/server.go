@@ -298,7 +298,7 @@ func (s *Server) api(auth *authenticator) http.Handler {
 	calls.Handle(dotmeshv1connect.NewServerServiceHandler(statusHandler{s}, opts))
 	mux.Handle("/", auth.require(calls))
 	addHealth(mux, s.ready)
-	mux.Handle("GET /metrics", auth.require(promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", auth.require(askingHealth(s.ready, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))))
 	return mux
 }
 
