@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,6 +99,42 @@ func TestCluster(t *testing.T) {
 	checkReach(ctx, t, second, gateway, true)
 	if err := second.WaitReady(ctx, 4*time.Minute); err != nil {
 		t.Error(err)
+	}
+	anotherBeside(ctx, t, env, c)
+}
+
+// anotherBeside starts and ends another cluster while c is up: neither knows of the
+// other, though their nodes have the same names and addresses.
+func anotherBeside(ctx context.Context, t *testing.T, env lab.Env, c *lab.Cluster) {
+	t.Helper()
+	const name = "selftest2"
+	other, err := lab.Start(ctx, env, lab.Config{Name: name, Nodes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := sync.OnceFunc(func() {
+		pids := processesOf(t, name)
+		if err := other.Down(context.WithoutCancel(ctx)); err != nil {
+			t.Error(err)
+		}
+		checkGone(t, name, pids, other.Dir())
+	})
+	t.Cleanup(down)
+	if _, err := other.Kubectl(ctx, "create", "namespace", "only-here"); err != nil {
+		t.Error(err)
+	}
+	if out, err := c.Kubectl(ctx, "get", "namespace", "only-here"); err == nil {
+		t.Errorf("a namespace of one cluster is seen in the other: %s", out)
+	}
+	if a, b := identity(ctx, t, c.Node(1)), identity(ctx, t, other.Node(1)); a == b {
+		t.Errorf("nodes of two clusters are one machine: %s", a)
+	}
+	if out, err := other.Kubectl(ctx, "get", "nodes", "-o", "name"); err != nil || strings.TrimSpace(string(out)) != "node/"+other.Node(1).Name() {
+		t.Errorf("the other cluster has the nodes %q, %v; want its own alone", out, err)
+	}
+	down()
+	if err := c.Node(1).WaitReady(ctx, time.Minute); err != nil {
+		t.Errorf("after another cluster went down: %v", err)
 	}
 }
 
