@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -224,15 +225,8 @@ func (e *Engine) releaseOrigin(ctx context.Context, origin string) error {
 // destroyElsewhere destroys the commits of a branch that promotes have put under
 // other datasets, and marks those that clones still need.
 func (e *Engine) destroyElsewhere(ctx context.Context, id dot.BranchID) error {
-	where := map[zfs.Dataset]map[string]CommitRef{}
-	for key, c := range e.index.commitsOf(id) {
-		dataset := c.snapshot.Dataset()
-		if where[dataset] == nil {
-			where[dataset] = map[string]CommitRef{}
-		}
-		where[dataset][c.snapshot.Name()] = CommitRef{Branch: key.branch, Commit: key.commit}
-	}
-	for dataset, refs := range where {
+	ofBranch := func(key commitKey, _ indexedCommit) bool { return key.branch == id }
+	for dataset, refs := range e.index.where(ofBranch) {
 		if err := e.destroyUnder(ctx, dataset, refs); err != nil {
 			return explain(err, "destroying the commits of branch %s", id)
 		}
@@ -273,6 +267,15 @@ func (e *Engine) destroyUnder(ctx context.Context, dataset zfs.Dataset, refs map
 	return e.destroySnapshots(ctx, unneeded)
 }
 
+// clonesOf reads the full names of a snapshot's clones.
+func clonesOf(item zfs.Item) []string {
+	value := item.Values[zfs.PropClones].Value
+	if value == "" || value == unsetInListing {
+		return nil
+	}
+	return strings.Split(value, ",")
+}
+
 // destroySnapshots destroys in steps, because a command line holds only some
 // thousands of names.
 func (e *Engine) destroySnapshots(ctx context.Context, snapshots []zfs.Snapshot) error {
@@ -286,23 +289,18 @@ func (e *Engine) destroySnapshots(ctx context.Context, snapshots []zfs.Snapshot)
 }
 
 // Sweep destroys the snapshots that were left because of clones and that no
-// clone needs any more: a crash can part the two. For after a restart.
+// clone needs any more: a crash can part the two. For after a restart. It starts
+// no process where nothing was left.
 func (e *Engine) Sweep(ctx context.Context) error {
 	unlock, err := e.structure.lock(ctx, struct{}{})
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	found, err := e.list(ctx)
-	if err != nil {
-		return err
-	}
-	for _, c := range found.Commits {
-		if !c.Deleted || c.Clones > 0 {
-			continue
-		}
-		if err := e.destroyed(ctx, e.zfs.DestroySnapshots(ctx, c.Snapshot), c.Snapshot); err != nil {
-			return err
+	isLeft := func(_ commitKey, c indexedCommit) bool { return c.deleted }
+	for dataset, refs := range e.index.where(isLeft) {
+		if err := e.destroyUnder(ctx, dataset, refs); err != nil {
+			return explain(err, "destroying what was left below %s", dataset)
 		}
 	}
 	return nil

@@ -90,17 +90,23 @@ func (x *index) isPlain(dataset zfs.Dataset) bool {
 	return true
 }
 
-// commitsOf lists the commits that were made on a branch, wherever they lie.
-func (x *index) commitsOf(id dot.BranchID) map[commitKey]indexedCommit {
+// where gives, by the dataset that they lie under and the name of their snapshot,
+// the commits that are wanted.
+func (x *index) where(wanted func(commitKey, indexedCommit) bool) map[zfs.Dataset]map[string]CommitRef {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	commits := map[commitKey]indexedCommit{}
+	found := map[zfs.Dataset]map[string]CommitRef{}
 	for key, c := range x.commits {
-		if key.branch == id {
-			commits[key] = c
+		if !wanted(key, c) {
+			continue
 		}
+		dataset := c.snapshot.Dataset()
+		if found[dataset] == nil {
+			found[dataset] = map[string]CommitRef{}
+		}
+		found[dataset][c.snapshot.Name()] = CommitRef{Branch: key.branch, Commit: key.commit}
 	}
-	return commits
+	return found
 }
 
 // moved records that a promote put snapshots under another dataset.

@@ -53,8 +53,6 @@ type FoundCommit struct {
 	CreateTXG uint64
 	// Deleted: the commit was destroyed while clones needed its snapshot.
 	Deleted bool
-	// Clones tells how many datasets need the snapshot.
-	Clones int
 }
 
 // Receiving is a dataset that a first stream has not filled yet.
@@ -200,16 +198,5 @@ func (l *listing) addSnapshot(item zfs.Item) {
 		l.unknown(item, err.Error())
 		return
 	}
-	l.Commits = append(l.Commits, FoundCommit{
-		Commit: commit, Snapshot: snapshot, CreateTXG: item.CreateTXG, Deleted: deleted, Clones: len(clonesOf(item)),
-	})
-}
-
-// clonesOf reads the full names of a snapshot's clones.
-func clonesOf(item zfs.Item) []string {
-	value := item.Values[zfs.PropClones].Value
-	if value == "" || value == unsetInListing {
-		return nil
-	}
-	return strings.Split(value, ",")
+	l.Commits = append(l.Commits, FoundCommit{Commit: commit, Snapshot: snapshot, CreateTXG: item.CreateTXG, Deleted: deleted})
 }

@@ -47,7 +47,6 @@ func TestReadListing(t *testing.T) {
 	p.add(under+restored.ID.String(), local(must(BranchSpec{Dot: d, Branch: restored}.props())))
 	commit := sampleCommit(d, old) // promoted: made on old, lies under restored
 	values := local(must(encodeCommit(commit)))
-	values[zfs.PropClones] = none(under + old.ID.String())
 	values[propDeleted] = zfs.Value{Value: on, Source: zfs.SourceLocal}
 	snapshot := p.add(under+restored.ID.String()+"@c1", values)
 	p.add(under+restored.ID.String()+"@sync-x-1.1-1", nil)
@@ -81,7 +80,7 @@ func TestReadListing(t *testing.T) {
 		t.Fatalf("got commits %+v, want 1", l.Commits)
 	}
 	c := l.Commits[0]
-	if c.Commit.Branch != old.ID || c.Snapshot.Dataset().Base() != restored.ID.String() || !c.Deleted || c.Clones != 1 {
+	if c.Commit.Branch != old.ID || c.Snapshot.Dataset().Base() != restored.ID.String() || !c.Deleted {
 		t.Errorf("got %+v", c)
 	}
 	if len(l.Receiving) != 1 || l.Receiving[0].Token != "1-abc" {

@@ -294,11 +294,9 @@ func encodeCommit(c dot.Commit) (zfs.Props, error) {
 }
 
 // commitProperties are what a listing must read of a snapshot: all that
-// decodeCommit looks at, and its clones.
+// decodeCommit looks at.
 func commitProperties() []zfs.Property {
-	return []zfs.Property{
-		zfs.PropClones, propCommit, propMessage, propMetadata, propTags, propDeleted,
-	}
+	return []zfs.Property{propCommit, propMessage, propMetadata, propTags, propDeleted}
 }
 
 // CheckCommit refuses, with CodeInvalid, what does not fit the properties of a

@@ -41,6 +41,7 @@ func TestEngine(t *testing.T) {
 		"Idempotence":                         testIdempotence,
 		"CommitsAtOnceStartFewProcesses":      testCommitsAtOnceStartFewProcesses,
 		"DestroyOfAnOriginWithManyDependents": testDestroyOfAnOriginWithManyDependents,
+		"Sweep":                               testSweep,
 		"BusyIsNamed":                         testBusyIsNamed,
 		"Reset":                               testReset,
 		"RootVolume":                          testRootVolume,
