@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 MODULE  := github.com/dotmesh-io/dotmesh-csi
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X main.linkedVersion=$(VERSION)'
+GOFLAGS_BUILD := -trimpath -buildvcs=false -ldflags '-s -w -X main.linkedVersion=$(VERSION)'
 ARCHS   := amd64 arm64
 BUF     := go tool -modfile=test/tools/proto/go.mod buf
 export CGO_ENABLED ?= 0
@@ -53,14 +53,14 @@ test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged t
 
 .PHONY: test-all
 test-all: ## what CI runs and what is too long for it
-	test/run lint derived unit race lab zfs long crash sanity cluster e2e powercut fuzz image
+	test/run lint derived unit race lab zfs long crash sanity cluster e2e powercut fuzz selftest
 
 .PHONY: test-unit
 test-unit: ## everything that needs neither root nor ZFS, test/arch among it
 	test/run unit
 
 .PHONY: test-zfs
-test-zfs: ## the tests with build tag zfs, on a real pool, those of minutes too
+test-zfs: ## pkg on a real pool, what takes minutes too, but for the crash matrix (test/run lab crash)
 	test/run lab zfs long
 
 .PHONY: test-sanity

@@ -11,12 +11,12 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/cli"
 )
 
-// version is set by the linker (-X main.version=…).
-var version = "dev"
+// linkedVersion is set by the linker (-X main.linkedVersion=…).
+var linkedVersion = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Main(ctx, version, os.Args[1:], cli.OSTerminal())
+	code := cli.Main(ctx, linkedVersion, os.Args[1:], cli.OSTerminal())
 	stop()
 	os.Exit(code)
 }

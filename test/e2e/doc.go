@@ -3,9 +3,11 @@
 // tag e2e, need root and the lab's programs (package lab), and share one boot of
 // a cluster with one node:
 //
-//	go test -tags e2e -count=1 -timeout 38m -v ./test/e2e
+//	test/run e2e
+//	go test -tags e2e -count=1 -timeout 28m -v -run TestScenes/6PowerCut ./test/e2e
 //
-// One file holds one scene. A scene has Kubernetes namespaces of its own and
+// A file holds one scene or a part of one; scene 8, the crash points, needs no
+// kubelet and is in pkg/server and pkg/csi/node. A scene has Kubernetes namespaces of its own and
 // removes what it made; the last check is that nothing of any is left. On
 // failure the state of the cluster is written below E2E_LOGS.
 //

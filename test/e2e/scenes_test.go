@@ -11,7 +11,8 @@ type scene struct {
 
 // TestScenes plays the scenes. Their numbers are names to pick them by. What disturbs
 // nobody is played at once, as many as -parallel allows; what stops servers or
-// cuts the power comes after, one by one.
+// cuts the power comes after, one by one, so that what is left of the first is not
+// laid to the others.
 func TestScenes(t *testing.T) {
 	t.Run("AtOnce", func(t *testing.T) {
 		for _, s := range []scene{
@@ -33,7 +34,7 @@ func TestScenes(t *testing.T) {
 		{"5Outages", sceneOutages},
 		{"6PowerCut", scenePowerCut},
 		{"10Recovery", sceneRecovery},
-		{"NothingIsLeft", sceneNothingIsLeft},
+		{"NothingIsLeftAtTheEnd", sceneNothingIsLeft},
 	} {
 		t.Run(s.name, s.play)
 	}
