@@ -66,6 +66,20 @@ func TestOnDiskFormatIsComplete(t *testing.T) {
 	}
 }
 
+// TestMakefileHelpsItself: what is promised to be there is, and `make` tells of it.
+func TestMakefileHelpsItself(t *testing.T) {
+	makefile := read(t, "Makefile")
+	promised := "help build lint generate manifests test test-unit test-zfs test-sanity test-cluster test-e2e test-all bench demo dist check"
+	for target := range strings.FieldsSeq(promised) {
+		if !regexp.MustCompile(`(?m)^` + target + `:.*## \S`).MatchString(makefile) {
+			t.Errorf("the Makefile has no target %s with a text for help", target)
+		}
+	}
+	if !strings.HasSuffix(strings.TrimSpace(read(t, ".ci/run")), "exec make test") {
+		t.Error(".ci/run does not end with what the README calls the test command")
+	}
+}
+
 func TestMakefileTargetsNamedInTheREADMEExist(t *testing.T) {
 	makefile := read(t, "Makefile")
 	for _, page := range pages {

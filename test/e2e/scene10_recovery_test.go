@@ -61,8 +61,9 @@ func useRecovered(t *testing.T, k kube) {
 	k.apply(
 		pod{name: "again", claims: []string{"beside"}},
 		snapshot{name: "after", claim: "data", message: "by Kubernetes"},
-		claim{name: "old", fromSnapshot: "before"}, claim{name: "new", dot: "survivor", subdot: "new"},
-		pod{name: "more", claims: []string{"old", "new"}},
+		claim{name: "old", fromSnapshot: "before"}, claim{name: "neighbour", fromSnapshot: "before", subdot: "data"},
+		claim{name: "new", dot: "survivor", subdot: "new"},
+		pod{name: "more", claims: []string{"old", "neighbour", "new"}},
 	)
 	k.kubectl("patch", "pvc/data", "--type=merge", "-p", `{"spec":{"resources":{"requests":{"storage":"96Mi"}}}}`)
 	k.waitSnapshot("after")
@@ -72,6 +73,7 @@ func useRecovered(t *testing.T, k kube) {
 			t.Errorf("%s in pod %s has %s lines, want 1000", file, pod, got)
 		}
 	}
+	k.exec("more", "test -s /neighbour/records") // the commit is of the whole dot
 	k.exec("more", "echo new > /new/file && sync")
 	k.wait(volumeLimit, "jsonpath={.status.capacity.storage}=96Mi", "pvc/data")
 	if got := len(datasetsOf(t, "survivor")); got != 1 {

@@ -56,6 +56,16 @@ func TestSlotsThatTheHostDoesNotHave(t *testing.T) {
 	}
 }
 
+// TestEmulationUnlessAsked: /dev/kvm can exist and still hang a kernel.
+func TestEmulationUnlessAsked(t *testing.T) {
+	for accel, want := range map[string]string{"": "tcg,thread=multi", "kvm": "kvm"} {
+		t.Setenv("LAB_ACCEL", accel)
+		if e, err := HostEnv(os.Stderr); err != nil || e.Accel != want {
+			t.Errorf("LAB_ACCEL=%q: got %q, %v, want %q", accel, e.Accel, err, want)
+		}
+	}
+}
+
 func TestHostEnvRefuses(t *testing.T) {
 	for name, value := range map[string]string{"LAB_MEM": "much", "LAB_CPUS": "0", "LAB_SLOTS": "-1", "LAB_RUN": "here"} {
 		t.Run(name, func(t *testing.T) {
