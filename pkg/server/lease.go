@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -19,9 +20,8 @@ const (
 	// longer than that.
 	promisedFence = 120 * time.Second
 
-	// firstLook bounds the first comparison of pool and registry, whose size nobody
-	// knows.
-	firstLook = 15 * time.Minute
+	// longestLook bounds a comparison of pool and registry, whose size nobody knows.
+	longestLook = 15 * time.Minute
 
 	leaseRetry = time.Second
 	leaseTick  = leaseTTL / 3
@@ -50,7 +50,7 @@ type leaseKeeper struct {
 	// may have been put back meanwhile. later tells that it is not for the first
 	// time. An error that does not pass by itself goes to failed, and the keeper
 	// serves nothing.
-	begin  func(ctx context.Context, later bool) error
+	begin  func(ctx context.Context, lease heldLease, later bool) error
 	failed chan error
 	// check reads the epochs and makes heads that are no longer ours read-only.
 	check    func(context.Context) error
@@ -116,27 +116,46 @@ func (k *leaseKeeper) step(ctx context.Context) time.Duration {
 		}
 		k.lease = lease
 	}
-	due := k.lease.LastRenewal() + k.promised
-	if k.boot() >= due {
-		k.deadline = due
-		k.fenceIfDue(ctx)
+	if !k.extend(ctx) {
 		return leaseRetry
 	}
-	if due != k.deadline {
-		if err := k.record(ctx, due); err != nil {
-			// Without it the node service cannot keep the promise for us.
-			logger.Error(err, "cannot record until when this pool may write")
-			return leaseRetry
-		}
-		k.deadline = due
-	}
 	if !k.lifted {
-		if err := k.lift(ctx, due); err != nil {
+		if err := k.lift(ctx); err != nil {
 			logger.Error(err, "cannot allow writes yet")
 			return leaseRetry
 		}
 	}
-	return min(leaseTick, due-k.boot())
+	return k.untilNext()
+}
+
+// extend records until when the last renewal lets the heads be written. It tells
+// false when that is over, and then fences, or when it cannot be recorded.
+func (k *leaseKeeper) extend(ctx context.Context) bool {
+	due := k.due()
+	if k.boot() >= due {
+		k.deadline = due
+		k.fenceIfDue(ctx)
+		return false
+	}
+	if due != k.deadline {
+		if err := k.record(ctx, due); err != nil {
+			// Without it the node service cannot keep the promise for us.
+			klog.FromContext(ctx).Error(err, "cannot record until when this pool may write")
+			return false
+		}
+		k.deadline = due
+	}
+	return true
+}
+
+func (k *leaseKeeper) due() time.Duration { return k.lease.LastRenewal() + k.promised }
+
+// untilNext is how long nothing is due.
+func (k *leaseKeeper) untilNext() time.Duration {
+	if left := k.deadline - k.boot(); left > 0 {
+		return min(leaseTick, left)
+	}
+	return leaseRetry
 }
 
 // fenceIfDue stops the writers when the promised time is over.
@@ -154,44 +173,80 @@ func (k *leaseKeeper) fenceIfDue(ctx context.Context) {
 	klog.FromContext(ctx).Info("fenced: the lease was not renewed in the promised time")
 }
 
-// lift lets the heads be written again. Looking once more for whether they may, as
-// pods write, ends before the fence is due.
-func (k *leaseKeeper) lift(ctx context.Context, due time.Duration) error {
+// lift lets the heads be written again. What it does after the comparison ends before
+// the fence is due.
+func (k *leaseKeeper) lift(ctx context.Context) error {
 	if !k.begun {
-		breaks := k.lease.Breaks()
-		limit := firstLook
-		if k.later {
-			limit = due - k.boot()
-		}
-		bounded, cancel := context.WithTimeout(ctx, limit)
-		err := k.begin(bounded, k.later)
-		ended := bounded.Err() != nil
-		cancel()
-		if err != nil {
-			if !ended && !passes(err) {
-				select {
-				case k.failed <- err:
-				default: // it is known to have failed
-				}
-			}
+		if err := k.compare(ctx); err != nil {
 			return err
 		}
-		k.mu.Lock()
-		k.breaks = breaks
-		k.mu.Unlock()
-		k.begun, k.later = true, true
+		if !k.extend(ctx) {
+			return dot.Unavailable("the lease was not renewed, or that could not be recorded, when the registry had been compared with the pool")
+		}
 	}
-	if err := k.check(ctx); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, k.deadline-k.boot())
+	defer cancel()
+	if err := k.check(bounded); err != nil {
 		return err
 	}
 	// A lift that reports an error may have taken effect: the fence is due again.
 	k.fenced = false
-	if err := k.fence(ctx, false); err != nil {
+	if err := k.fence(bounded, false); err != nil {
 		return err
 	}
 	k.lifted = true
 	k.serve(k.lease)
 	return nil
+}
+
+// compare runs begin, and has the server ended by what does not pass by itself.
+func (k *leaseKeeper) compare(ctx context.Context) error {
+	breaks := k.lease.Breaks()
+	if err := k.runBegin(ctx); err != nil {
+		if !passes(err) {
+			select {
+			case k.failed <- err:
+			default: // it is known to have failed
+			}
+		}
+		return err
+	}
+	k.mu.Lock()
+	k.breaks = breaks
+	k.mu.Unlock()
+	k.begun, k.later = true, true
+	return nil
+}
+
+// runBegin keeps the promise while begin runs, which may take longer than that lasts:
+// pods may be writing. begin is stopped when the lease is lost, or was not renewed in
+// the promised time; the fence does not wait for its end, but all else does.
+func (k *leaseKeeper) runBegin(ctx context.Context) error {
+	bounded, stop := context.WithTimeout(ctx, longestLook)
+	defer stop()
+	ended := make(chan error, 1)
+	lease, later, lost := k.lease, k.later, k.lease.Done()
+	go func() { ended <- k.begin(bounded, lease, later) }()
+	timer := time.NewTimer(k.untilNext())
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if stopped := bounded.Err(); stopped != nil {
+				return dot.Unavailable("comparing the registry with the pool was stopped: %w", cmp.Or(err, stopped))
+			}
+			return err
+		case <-lost:
+			lost = nil
+			stop()
+		case <-timer.C:
+			if k.boot() >= k.due() {
+				stop()
+			}
+			k.extend(ctx)
+			timer.Reset(k.untilNext())
+		}
+	}
 }
 
 func (k *leaseKeeper) serve(l heldLease) {

@@ -20,12 +20,19 @@ type fakeLease struct {
 	renewed time.Duration
 	breaks  uint64
 	revoked bool
+	// now, if there is one, renews the lease all the time.
+	now func() time.Duration
 }
 
-func (l *fakeLease) Done() <-chan struct{}      { return l.lost }
-func (l *fakeLease) LastRenewal() time.Duration { return l.renewed }
-func (l *fakeLease) Breaks() uint64             { return l.breaks }
-func (l *fakeLease) Revoke(context.Context)     { l.revoked = true }
+func (l *fakeLease) Done() <-chan struct{} { return l.lost }
+func (l *fakeLease) LastRenewal() time.Duration {
+	if l.now != nil {
+		return l.now()
+	}
+	return l.renewed
+}
+func (l *fakeLease) Breaks() uint64         { return l.breaks }
+func (l *fakeLease) Revoke(context.Context) { l.revoked = true }
 
 // rig is a keeper with a clock that stands still between steps, and a log of
 // what it did.
@@ -54,7 +61,7 @@ func newRig() *rig {
 			r.did = append(r.did, "acquire")
 			return r.lease, nil
 		},
-		begin: func(_ context.Context, later bool) error {
+		begin: func(_ context.Context, _ heldLease, later bool) error {
 			r.began, r.later = r.began+1, later
 			return r.badBegin
 		},
@@ -155,6 +162,92 @@ func TestRegistryIsComparedWhenTheConnectionWasLost(t *testing.T) {
 	if r.began != 3 || !r.later {
 		t.Errorf("compared %d times, want 3", r.began)
 	}
+}
+
+// slowly serves, and has the next comparison take longer than a promise that is short.
+func slowly(t *testing.T) *rig {
+	t.Helper()
+	r := newRig()
+	start := time.Now()
+	r.boot = func() time.Duration { return time.Hour + time.Since(start) }
+	r.promised = 300 * time.Millisecond
+	r.clock = r.boot()
+	r.expect(t, 0, true, "acquire", "check", "lift")
+	r.begin = func(ctx context.Context, _ heldLease, _ bool) error {
+		select {
+		case <-ctx.Done():
+			return dot.Precondition("it was killed")
+		case <-time.After(500 * time.Millisecond):
+			return nil
+		}
+	}
+	r.lease.breaks++
+	return r
+}
+
+func TestComparisonMayTakeLongerThanThePromise(t *testing.T) {
+	r := slowly(t)
+	r.lease.now = r.boot
+	var recorded []time.Duration
+	r.record = func(_ context.Context, at time.Duration) error {
+		if len(recorded) > 0 && r.boot() > recorded[len(recorded)-1]+200*time.Millisecond {
+			t.Errorf("what is recorded ended %s before it was renewed", r.boot()-recorded[len(recorded)-1])
+		}
+		recorded = append(recorded, at)
+		return nil
+	}
+	r.expect(t, 0, true, "check", "lift")
+	if len(recorded) < 3 { // before, while, and after it ran
+		t.Errorf("recorded %v while the lease was renewed", recorded)
+	}
+}
+
+func TestComparisonEndsWithThePromise(t *testing.T) {
+	r := slowly(t)
+	due := r.lease.renewed + r.promised
+	var fell time.Duration
+	lift := r.fence
+	r.fence = func(ctx context.Context, on bool) error { fell = r.boot(); return lift(ctx, on) }
+	r.expect(t, 0, false, "fence")
+	if fell < due || fell > due+200*time.Millisecond {
+		t.Errorf("the fence fell %s after the promise's end", fell-due)
+	}
+	if len(r.failed) != 0 {
+		t.Error("a comparison that was stopped ended the server")
+	}
+	r.lease.now = r.boot
+	r.expect(t, 0, true, "check", "lift")
+}
+
+func TestComparisonEndsWithTheLease(t *testing.T) {
+	r := slowly(t)
+	r.lease.now = r.boot
+	r.promised = time.Hour
+	close(r.lease.lost)
+	r.acquire = func(context.Context) (heldLease, error) { return r.lease, nil }
+	began := time.Now()
+	r.expect(t, 0, false)
+	if took := time.Since(began); took > 400*time.Millisecond || len(r.failed) != 0 {
+		t.Errorf("ended after %s, and the server with it: %t", took, len(r.failed) > 0)
+	}
+}
+
+func TestLiftingEndsWithThePromise(t *testing.T) {
+	r := newRig()
+	r.check = func(ctx context.Context) error {
+		if at, ok := ctx.Deadline(); !ok || time.Until(at) > r.promised {
+			t.Error("the epochs may be read for longer than the promise lasts")
+		}
+		return nil
+	}
+	lift := r.fence
+	r.fence = func(ctx context.Context, on bool) error {
+		if at, ok := ctx.Deadline(); !ok || time.Until(at) > r.promised {
+			t.Error("the fence may be lifted when the promise is over")
+		}
+		return lift(ctx, on)
+	}
+	r.expect(t, 0, true, "acquire", "lift")
 }
 
 func TestDeadlineFollowsRenewals(t *testing.T) {

@@ -228,7 +228,7 @@ func (s *Server) letOthersIn() {
 
 // takeStock lists the pool and compares it with the registry, once nobody else
 // can change either.
-func (p *plane) takeStock(ctx context.Context, later bool) error {
+func (p *plane) takeStock(ctx context.Context, _ heldLease, later bool) error {
 	if err := p.isSameRegistry(ctx); err != nil {
 		return err
 	}
