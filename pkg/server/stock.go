@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"path"
 
 	"k8s.io/klog/v2"
 
@@ -11,6 +12,7 @@ import (
 
 // registered is what the registry knows of all that can lie on a pool.
 type registered struct {
+	pool        dot.PoolID
 	incarnation uint64
 	branches    map[dot.BranchID]dot.Branch
 	// stays: dots that are not on their way out.
@@ -26,17 +28,16 @@ type commitOn struct {
 	commit dot.CommitID
 }
 
+// readRegistered is called when the pool was listed. Nothing is begun meanwhile, but a
+// transaction that was on its way can be applied between two reads. Whatever it
+// forgets, it leaves an excuse for in what is read later: a claim that went, in its
+// dot; an intent, in its commit or in its branch's epoch; and whatever else went, in
+// branches that moved on or out of sight. What it makes known is not on the pool yet,
+// or was, as the dataset of a branch that is ready, when that was listed.
 func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 	known := registered{
-		incarnation: p.cluster.Incarnation, branches: map[dot.BranchID]dot.Branch{}, stays: map[dot.ID]bool{},
+		pool: p.pool, incarnation: p.cluster.Incarnation, branches: map[dot.BranchID]dot.Branch{}, stays: map[dot.ID]bool{},
 		volumes: map[dot.VolumeID]dot.BranchID{}, commits: map[commitOn]bool{},
-	}
-	dots, err := p.store.ListDots(ctx)
-	if err != nil {
-		return known, err
-	}
-	for _, d := range dots {
-		known.stays[d.Value.ID] = d.Value.State != dot.Deleting
 	}
 	volumes, err := p.store.ListAllVolumes(ctx)
 	if err != nil {
@@ -45,14 +46,6 @@ func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 	for _, v := range volumes {
 		known.volumes[v.Value.ID] = v.Value.Branch
 	}
-	branches, err := p.store.ListAllBranches(ctx)
-	if err != nil {
-		return known, err
-	}
-	for _, b := range branches {
-		known.branches[b.Value.ID] = b.Value
-	}
-	// The intents first: one that is finished meanwhile is a commit then.
 	intents, err := p.store.ListIntents(ctx)
 	if err != nil {
 		return known, err
@@ -67,6 +60,20 @@ func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 	for _, c := range commits {
 		known.commits[commitOn{c.Value.Branch, c.Value.ID}] = true
 	}
+	dots, err := p.store.ListDots(ctx)
+	if err != nil {
+		return known, err
+	}
+	for _, d := range dots {
+		known.stays[d.Value.ID] = d.Value.State != dot.Deleting
+	}
+	branches, err := p.store.ListAllBranches(ctx)
+	if err != nil {
+		return known, err
+	}
+	for _, b := range branches {
+		known.branches[b.Value.ID] = b.Value
+	}
 	return known, nil
 }
 
@@ -80,6 +87,8 @@ func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 //   - a commit of the branch's present epoch, or a later one, that is neither
 //     recorded nor begun. What a crash leaves of a commit is of an epoch that
 //     passed; the base of a clone, which is never recorded, tells of none.
+//   - a branch of this pool, in sight and ready, without its dataset, which is there
+//     before the branch is ready and until it is out of sight.
 func (k registered) vet(inv engine.Inventory) error {
 	if inv.Incarnation > k.incarnation {
 		return olderRegistry("the pool has seen incarnation %d, and the registry is at %d", inv.Incarnation, k.incarnation)
@@ -108,6 +117,26 @@ func (k registered) vet(inv engine.Inventory) error {
 		tells := c.Epoch != dot.Epoch{}
 		if known && tells && !f.Deleted && c.Epoch.Compare(b.Epoch) >= 0 && !k.commits[commitOn{c.Branch, c.ID}] {
 			return olderRegistry("it does not know commit %s, which was made on %s", f.Snapshot, c.Time)
+		}
+	}
+	return k.vetGone(inv)
+}
+
+// vetGone looks for a branch whose dataset is gone.
+func (k registered) vetGone(inv engine.Inventory) error {
+	there := map[string]bool{}
+	for _, f := range inv.Branches {
+		there[f.Branch.ID.String()] = true
+	}
+	for _, f := range inv.Receiving {
+		there[f.Dataset.Base()] = true
+	}
+	for _, u := range inv.Unknown {
+		there[path.Base(u.Name)] = true // a dataset that cannot be read, and is there
+	}
+	for _, b := range k.branches {
+		if b.Master == k.pool && b.State == dot.Ready && !b.Hidden && k.stays[b.Dot] && !there[b.ID.String()] {
+			return olderRegistry("branch %s (%s) of dot %s is in use there, and its dataset is gone, as after a deletion or a reset, or because somebody destroyed it", b.Name, b.ID, b.Dot)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
 // TestRegistryIsComparedWithThePool tells a registry from a backup from what crashes
@@ -83,6 +84,8 @@ func TestRegistryIsComparedWithThePool(t *testing.T) {
 		{what: "a commit that was made since", commit: commit("newer", epoch(2, 3)), refused: "does not know commit"},
 	} {
 		inv := engine.Inventory{Incarnation: c.seen}
+		// Nothing is gone.
+		inv.Branches = append(inv.Branches, head(known.branch, known.branch.Epoch), head(going.branch, going.branch.Epoch))
 		if !c.branch.Branch.ID.IsZero() {
 			inv.Branches = append(inv.Branches, c.branch)
 		}
@@ -99,6 +102,43 @@ func TestRegistryIsComparedWithThePool(t *testing.T) {
 			t.Errorf("%s: refused: %v", c.what, err)
 		case c.refused != "" && (dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "--recover")):
 			t.Errorf("%s: got %v, want a refusal with %q", c.what, err, c.refused)
+		}
+	}
+}
+
+func TestRegistryThatNamesWhatIsGoneIsRefused(t *testing.T) {
+	ours, theirs := dot.PoolIDOf(7), dot.PoolIDOf(8)
+	id, stays, goes := dot.NewBranchID(), dot.NewID(), dot.NewID()
+	dataset, err := zfs.ParseDataset("pool/dotmesh/" + id.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := dot.Branch{ID: id, Dot: stays, Name: dot.MasterBranch, Master: ours, State: dot.Ready}
+	but := func(change func(*dot.Branch)) dot.Branch {
+		b := ready
+		change(&b)
+		return b
+	}
+	for _, c := range []struct {
+		what    string
+		record  dot.Branch
+		inv     engine.Inventory
+		refused bool
+	}{
+		{"it is there", ready, engine.Inventory{Branches: []engine.FoundBranch{{Branch: ready}}}, false},
+		{"it is being received", ready, engine.Inventory{Receiving: []engine.Receiving{{Dataset: dataset}}}, false},
+		{"it cannot be read", ready, engine.Inventory{Unknown: []engine.Unknown{{Name: dataset.String()}}}, false},
+		{"another pool's", but(func(b *dot.Branch) { b.Master = theirs }), engine.Inventory{}, false},
+		{"one out of sight", but(func(b *dot.Branch) { b.Hidden = true }), engine.Inventory{}, false},
+		{"one that is made just now", but(func(b *dot.Branch) { b.State = dot.Creating }), engine.Inventory{}, false},
+		{"one of a dot that goes", but(func(b *dot.Branch) { b.Dot = goes }), engine.Inventory{}, false},
+		{"it was deleted since", ready, engine.Inventory{}, true},
+		{"only a snapshot cannot be read", ready, engine.Inventory{Unknown: []engine.Unknown{{Name: dataset.String() + "@x"}}}, true},
+	} {
+		known := registered{pool: ours, branches: map[dot.BranchID]dot.Branch{id: c.record}, stays: map[dot.ID]bool{stays: true}}
+		err := known.vet(c.inv)
+		if c.refused != (dot.CodeOf(err) == dot.CodePrecondition && strings.Contains(err.Error(), id.String())) || !c.refused && err != nil {
+			t.Errorf("%s: got %v", c.what, err)
 		}
 	}
 }
