@@ -203,7 +203,8 @@ func (p *plane) swapHead(ctx context.Context, d dot.Dot, old, b dot.Branch) (dot
 }
 
 // recordSwap is the one transaction that swaps two heads. described are the
-// volumes that the new head's dataset tells of.
+// volumes that the new head's dataset tells of. One that applies after its caller
+// has given up meets a new head that is hidden for good, whose epoch hide raised.
 func (p *plane) recordSwap(ctx context.Context, old, b, shown dot.Branch, described map[dot.VolumeID]dot.Volume) error {
 	// First the dot: whoever joins it later than this writes it.
 	d, err := p.store.GetDot(ctx, old.Dot)
@@ -237,7 +238,7 @@ func (p *plane) recordSwap(ctx context.Context, old, b, shown dot.Branch, descri
 		return err
 	}
 	return p.apply(ctx, func(t *store.Txn) {
-		t.Epoch(old.ID, old.Epoch).Unchanged(store.DotKey(old.Dot), d.Revision)
+		t.Epoch(old.ID, old.Epoch).Epoch(b.ID, b.Epoch).Unchanged(store.DotKey(old.Dot), d.Revision)
 		t.DeleteBranch(old).PutBranch(replaced).DeleteBranch(b).PutBranch(shown).PutTombstone(p.tombstone(replaced))
 		for _, v := range volumes {
 			t.Unchanged(store.VolumeKey(v.Value.ID), v.Revision).PutVolume(v.Value)

@@ -148,6 +148,48 @@ func TestCommitsOfDMThatBeginAtOnce(t *testing.T) {
 	}
 }
 
+// beginReset writes the new head of a reset, and gives it as it is then and as it
+// is to be.
+func beginReset(t *testing.T, p *plane, c claim) (b, shown dot.Branch) {
+	t.Helper()
+	b = p.branchFrom(dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID})
+	name, err := hiddenName(c.branch.Name, b.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Hidden, b.Name = true, name
+	if err := p.store.Txn().PutBranch(b).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	shown = b
+	shown.Hidden, shown.State, shown.Name = false, dot.Ready, c.branch.Name
+	return b, shown
+}
+
+// TestASwapThatAppliesLateIsRefused: its caller gave up, so that the new head was
+// hidden for good meanwhile.
+func TestASwapThatAppliesLateIsRefused(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "x", p.pool)
+	b, shown := beginReset(t, p, c)
+	rec, err := p.store.FindBranch(t.Context(), b.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.hide(t.Context(), rec); err != nil {
+		t.Fatal(err)
+	}
+	err = p.recordSwap(t.Context(), c.branch, b, shown, map[dot.VolumeID]dot.Volume{c.volume.ID: c.volume})
+	var conflict *store.Conflict
+	if !errors.As(err, &conflict) || !conflict.On(store.EpochKey(b.ID)) {
+		t.Errorf("got %v, want a conflict on the new head's epoch", err)
+	}
+	head, err := p.store.FindBranch(t.Context(), c.branch.ID)
+	if err != nil || head.Value.Hidden || head.Value.Name != c.branch.Name {
+		t.Errorf("the old head: got %+v, %v", head.Value, err)
+	}
+}
+
 func TestAnIntentIsTakenUpAfterAReset(t *testing.T) {
 	p := testPlane(t)
 	c := add(t, p, "x", p.pool)
@@ -156,10 +198,7 @@ func TestAnIntentIsTakenUpAfterAReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := p.branchFrom(dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID})
-	b.Hidden, b.Name = true, c.branch.Name
-	shown := b
-	shown.Hidden, shown.State = false, dot.Ready
+	b, shown := beginReset(t, p, c)
 	if err := p.recordSwap(t.Context(), c.branch, b, shown, map[dot.VolumeID]dot.Volume{c.volume.ID: c.volume}); err != nil {
 		t.Fatal(err)
 	}
@@ -186,10 +225,7 @@ func TestAnIntentIsTakenUpAfterAReset(t *testing.T) {
 func TestASwapTakesAlongWhoJoinsMeanwhile(t *testing.T) {
 	p := testPlane(t)
 	c := add(t, p, "x", p.pool)
-	b := p.branchFrom(dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID})
-	b.Hidden, b.Name = true, c.branch.Name
-	shown := b
-	shown.Hidden, shown.State = false, dot.Ready
+	b, shown := beginReset(t, p, c)
 	// The dataset of the new head was made before the volume was there: telling
 	// it is tried, and this test's pool is empty.
 	err := p.recordSwap(t.Context(), c.branch, b, shown, nil)
