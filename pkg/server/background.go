@@ -46,7 +46,7 @@ func newWorker() *worker {
 func (w *worker) soon(j job) {
 	w.mu.Lock()
 	if old, ok := w.jobs[j.key]; ok {
-		old.job, old.due, old.delay, old.again = j, time.Time{}, 0, true
+		old.run, old.due, old.delay, old.again = j.run, time.Time{}, 0, true // do reads the key meanwhile
 	} else {
 		w.jobs[j.key] = &waiting{job: j}
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -84,4 +85,15 @@ func TestWorkerDoesWhatWasAskedForLast(t *testing.T) {
 			t.Errorf("did %q, %d jobs left", last, w.length())
 		}
 	})
+}
+
+// TestWorkerIsAskedWhileItRuns is for the race detector.
+func TestWorkerIsAskedWhileItRuns(t *testing.T) {
+	w := newWorker()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go w.run(ctx)
+	for i := range 100_000 {
+		w.soon(job{key: strconv.Itoa(i % 3), run: func(context.Context) error { return nil }})
+	}
 }
