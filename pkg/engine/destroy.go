@@ -73,8 +73,9 @@ func (e *Engine) destroyed(ctx context.Context, err error, snapshots ...zfs.Snap
 // it, wherever they lie; nil when all is gone. Branches made from its commits
 // keep what they need: the one with the newest origin is promoted first and
 // takes over those snapshots, which then count as deleted like in DestroyCommit.
-// While somebody mounts the dataset: CodeAborted, naming who; try later. The
-// caller has made sure that nobody wants its commits.
+// While somebody mounts the dataset: CodeAborted, naming who; try later. The same
+// where nothing is found while a killed command may still make it. The caller has
+// made sure that nobody wants its commits.
 func (e *Engine) DestroyBranch(ctx context.Context, id dot.BranchID) error {
 	unlockBranch, err := e.branches.lock(ctx, id)
 	if err != nil {
@@ -103,15 +104,16 @@ func (e *Engine) destroyDataset(ctx context.Context, dataset zfs.Dataset) error 
 	if err := refuseMounted(dataset); err != nil {
 		return err
 	}
+	unfinished := e.zfs.Unfinished() // before it is looked for
 	if e.index.isPlain(dataset) {
-		err := e.destroyHead(ctx, dataset)
+		err := e.destroyHead(ctx, dataset, unfinished)
 		if !errors.Is(err, zfs.ErrHasChildren) && !errors.Is(err, zfs.ErrHasClones) {
 			return err
 		}
 	}
 	items, err := e.withoutClones(ctx, dataset)
 	if errors.Is(err, zfs.ErrNotFound) {
-		return nil
+		return absent(dataset, unfinished)
 	}
 	if err != nil {
 		return err
@@ -133,24 +135,35 @@ func (e *Engine) destroyDataset(ctx context.Context, dataset zfs.Dataset) error 
 			return err
 		}
 	}
-	if err := e.destroyHead(ctx, dataset); err != nil {
+	if err := e.destroyHead(ctx, dataset, unfinished); err != nil {
 		return err
 	}
 	return e.releaseOrigin(ctx, origin)
 }
 
-func (e *Engine) destroyHead(ctx context.Context, dataset zfs.Dataset) error {
+func (e *Engine) destroyHead(ctx context.Context, dataset zfs.Dataset, unfinished int64) error {
 	err := e.zfs.Destroy(ctx, dataset)
 	if errors.Is(err, zfs.ErrBusy) {
 		if holder := refuseMounted(dataset); holder != nil {
 			return holder
 		}
 	}
-	if err != nil && !errors.Is(err, zfs.ErrNotFound) {
-		return err
+	if errors.Is(err, zfs.ErrNotFound) {
+		return absent(dataset, unfinished)
 	}
-	klog.FromContext(ctx).Info("destroyed dataset", "dataset", dataset.String())
-	return nil
+	if err == nil {
+		klog.FromContext(ctx).Info("destroyed dataset", "dataset", dataset.String())
+	}
+	return err
+}
+
+// absent is nil if a dataset that was not found stays away: a command that was
+// killed, as its caller gave up, may still be about to make it.
+func absent(dataset zfs.Dataset, unfinished int64) error {
+	if unfinished == 0 {
+		return nil
+	}
+	return dot.Errorf(dot.CodeAborted, "dataset %s is not there, but a zfs command that was killed has not ended and may still make it; try again when it has", dataset)
 }
 
 // withoutClones lists a dataset with its snapshots, after promoting away the

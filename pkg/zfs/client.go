@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
@@ -40,7 +41,14 @@ type Client struct {
 	held *os.File // nil: none
 	// changing: what runs changes something, so that it has held open.
 	changing bool
+	// unfinished counts the processes of ErrStuck that change something. Clients
+	// that come from one of New's share it.
+	unfinished *atomic.Int64
 }
+
+// Unfinished is how many processes that change something were killed and have not
+// ended: what they were started for may still happen.
+func (c *Client) Unfinished() int64 { return c.unfinished.Load() }
 
 // Holding gives a client of the same programs whose processes that change something
 // have file open too, while they run: a flock(2) of it lasts until the last of them
@@ -63,7 +71,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 2 * time.Minute
 	}
-	return &Client{cfg: cfg}, nil
+	return &Client{cfg: cfg, unfinished: new(atomic.Int64)}, nil
 }
 
 // resolve finds a program as the process will see it, that is inside root.

@@ -66,6 +66,13 @@ func (c *Client) run(ctx context.Context, cmd command) ([]byte, error) {
 	began := time.Now()
 	go p.wait()
 	out, err := p.outcome(ctx)
+	if c.changing && errors.Is(err, ErrStuck) {
+		c.unfinished.Add(1)
+		go func() {
+			<-p.done
+			c.unfinished.Add(-1)
+		}()
+	}
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(cmd.args, time.Since(began), err)
 	}
