@@ -257,12 +257,12 @@ func elsewhere() map[string]string {
 	const (
 		unused   = "nothing calls it yet: it is for the replication between pools"
 		poolTest = "TestPoolCrashPoints in pkg/engine/pool dies there: the servers here are given a pool"
-		admin    = "nothing calls it but tests and administrators"
+		tests    = "only pkg/zfs/zfstest and tests of pkg/zfs call it"
 	)
 	return map[string]string{
 		"zfs.rename": unused, "zfs.bookmark": unused, "zfs.destroy-bookmark": unused,
 		"zfs.hold": unused, "zfs.release": unused,
-		"zfs.receive": unused, "zfs.abort-receive": unused, "zfs.destroy-pool": admin,
+		"zfs.receive": unused, "zfs.abort-receive": unused, "zfs.destroy-pool": tests,
 		"zfs.create-pool": poolTest, "zfs.import": poolTest, "zfs.export": poolTest, "zfs.expand-device": poolTest,
 		"pool.allocate": poolTest, "pool.attach": poolTest, "pool.mark": poolTest, "pool.extend": poolTest, "pool.detach": poolTest,
 	}

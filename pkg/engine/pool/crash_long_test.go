@@ -6,20 +6,31 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
+
+// zfsPoints are those of pkg/zfs that the server's crash matrix leaves to this
+// package: its elsewhere names them.
+func zfsPoints() []crash.Point {
+	return []crash.Point{
+		zfs.BeforeCreatePool, zfs.AfterCreatePool, zfs.BeforeImport, zfs.AfterImport,
+		zfs.BeforeExport, zfs.AfterExport, zfs.BeforeExpandDevice, zfs.AfterExpandDevice,
+	}
+}
 
 // TestPoolCrashPoints makes, grows and exports one pool. Each try dies at the
 // first point that no try has died at in that step, and the next goes on there.
 func TestPoolCrashPoints(t *testing.T) {
-	died := map[string]bool{}
+	died, hit := map[string]bool{}, map[crash.Point]bool{}
 	step, crashed := 0, false
 	cfg := onDisk(t, func(_ context.Context, p crash.Point) {
 		here := fmt.Sprintf("step %d, %s", step, p)
 		if crashed = !died[here]; crashed {
-			died[here] = true
+			died[here], hit[p] = true, true
 			runtime.Goexit()
 		}
 	})
@@ -44,7 +55,11 @@ func TestPoolCrashPoints(t *testing.T) {
 			step++
 		}
 	}
-	t.Logf("died at %d points", len(died))
+	for _, p := range slices.Concat(Points(), zfsPoints()) {
+		if !hit[p] {
+			t.Errorf("no step died at %s", p)
+		}
+	}
 	pool, err := cfg.ZFS.Pool(t.Context(), cfg.Name)
 	if err != nil || pool.Size < MinSize*3/2 {
 		t.Errorf("at the end: %+v, %v", pool, err)
