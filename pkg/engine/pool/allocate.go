@@ -36,7 +36,7 @@ func (c Config) fill(file *os.File, fresh string) error {
 	if err := c.extend(file, 0); err != nil {
 		return err
 	}
-	m := marker{Pool: c.Name.String(), Cluster: c.ClusterID, Size: c.SizeBytes}
+	m := marker{Pool: c.Name.String(), Size: c.SizeBytes}
 	if err := m.write(file); err != nil {
 		return err
 	}

@@ -14,8 +14,6 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/loop"
 )
 
-const clusterProperty = engine.ClusterProperty
-
 // Adopt checks a root in a pool that somebody else made and imported.
 func Adopt(ctx context.Context, client *zfs.Client, root zfs.Dataset) (Opened, error) {
 	values, err := client.Get(ctx, root, zfs.PropType)

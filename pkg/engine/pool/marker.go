@@ -17,8 +17,7 @@ import (
 // zpool-create(8) zeroes the first 4 KiB of a device (zero_label in
 // cmd/zpool/zpool_vdev.c) before there is a pool on it.
 type marker struct {
-	Pool    string `json:"pool"`
-	Cluster string `json:"cluster,omitempty"`
+	Pool string `json:"pool"`
 	// Size is what the pool is known to span. A file that is larger was grown
 	// when a crash came.
 	Size int64 `json:"size"`
@@ -60,7 +59,7 @@ func (m marker) page() ([]byte, error) {
 		return nil, fmt.Errorf("marker of the pool file: %w", err)
 	}
 	if len(magic)+len(body) >= markerSize {
-		return nil, dot.Invalid("the cluster's id has %d bytes: it is too long", len(m.Cluster))
+		return nil, dot.Invalid("the pool's name has %d bytes: it is too long", len(m.Pool))
 	}
 	page := make([]byte, markerSize)
 	copy(page[copy(page, magic):], body)

@@ -17,7 +17,7 @@ func config(t *testing.T) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Name: name, Location: filepath.Join(t.TempDir(), "new"), SizeBytes: MinSize, Sparse: true, ClusterID: "c1"}
+	return Config{Name: name, Location: filepath.Join(t.TempDir(), "new"), SizeBytes: MinSize, Sparse: true}
 }
 
 func TestAllocateAndVet(t *testing.T) {
@@ -27,7 +27,7 @@ func TestAllocateAndVet(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	want := marker{Pool: "tank", Cluster: "c1", Size: MinSize}
+	want := marker{Pool: "tank", Size: MinSize}
 	if got, err := cfg.vet(file); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
@@ -74,10 +74,9 @@ func TestVetRefuses(t *testing.T) {
 		file   string
 		want   string
 	}{
-		"another's file":  {file: "something else", want: "did not put there"},
-		"empty file":      {file: "", want: "did not put there"},
-		"another cluster": {change: func(c *Config) { c.ClusterID = "c2" }, want: "belongs to dotmesh cluster c1"},
-		"to shrink":       {change: func(c *Config) { c.SizeBytes-- }, want: "cannot shrink"},
+		"another's file": {file: "something else", want: "did not put there"},
+		"empty file":     {file: "", want: "did not put there"},
+		"to shrink":      {change: func(c *Config) { c.SizeBytes-- }, want: "cannot shrink"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := config(t)
@@ -151,7 +150,7 @@ func TestConfigCheck(t *testing.T) {
 }
 
 func FuzzMarker(f *testing.F) {
-	page, err := marker{Pool: "tank", Cluster: "c", Size: 5, Made: true}.page()
+	page, err := marker{Pool: "tank", Size: 5, Made: true}.page()
 	if err != nil {
 		f.Fatal(err)
 	}

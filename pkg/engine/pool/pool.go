@@ -34,13 +34,7 @@ type Config struct {
 	// Sparse files take room only as they fill; a full file system under one
 	// hangs every writer.
 	Sparse bool
-	// ClusterID is the cluster that the pool must belong to; "" when it is not
-	// known yet: engine.Open checks it then.
-	ClusterID string
-	// Force imports a pool that another machine used last. It destroys a pool
-	// that is still in use there.
-	Force bool
-	Hook  crash.Hook
+	Hook   crash.Hook
 }
 
 // MinSize is the smallest pool file.
@@ -157,8 +151,6 @@ func (c Config) vet(file *os.File) (marker, error) {
 		return marker{}, dot.Precondition("%s holds something that dotmesh did not put there: nothing was changed; move it away, or choose another --pool-name or --pool-location", c.path())
 	case mark.Pool != c.Name.String():
 		return marker{}, dot.Precondition("%s was made for pool %s, not %s: nothing was changed; rename it back", c.path(), mark.Pool, c.Name)
-	case c.ClusterID != "" && mark.Cluster != "" && mark.Cluster != c.ClusterID:
-		return marker{}, dot.Precondition("%s belongs to dotmesh cluster %s and this is cluster %s: nothing was changed; move it away, choose another --pool-location, or recover that cluster with --recover and an empty registry", c.path(), mark.Cluster, c.ClusterID)
 	case info.Size() > c.SizeBytes:
 		return marker{}, dot.Precondition("the pool file %s has %d bytes and cannot shrink to %d: set --pool-size to at least what it has", c.path(), info.Size(), c.SizeBytes)
 	}
@@ -212,19 +204,15 @@ func (c Config) importOrCreate(ctx context.Context, device loop.Device, mark mar
 	case len(there) == 0 && mark.Made:
 		return dot.Precondition("%s should hold pool %s and ZFS finds none in it: nothing was changed; look at it with zdb -l %s", c.path(), c.Name, c.path())
 	case len(there) == 0:
-		props := zfs.Props{}
-		if c.ClusterID != "" {
-			props[clusterProperty] = c.ClusterID
-		}
-		err := c.ZFS.CreatePool(ctx, zfs.PoolSpec{Name: c.Name, Devices: []string{device.Path}, RootProps: props})
+		err := c.ZFS.CreatePool(ctx, zfs.PoolSpec{Name: c.Name, Devices: []string{device.Path}})
 		opened.Created = err == nil
 		return explain(err, "making pool %s", c.Name)
 	case len(there) > 1 || there[0].Name != c.Name.String():
 		return dot.Precondition("%s holds pool %s, not %s: nothing was changed", c.path(), there[0].Name, c.Name)
-	case there[0].Foreign && !c.Force:
+	case there[0].Foreign:
 		return c.foreign()
 	}
-	err = c.ZFS.Import(ctx, zfs.ImportSpec{Devices: []string{device.Path}, GUID: there[0].GUID, Force: c.Force})
+	err = c.ZFS.Import(ctx, zfs.ImportSpec{Devices: []string{device.Path}, GUID: there[0].GUID})
 	if errors.Is(err, zfs.ErrPoolForeign) {
 		return c.foreign()
 	}
@@ -242,9 +230,6 @@ func (c Config) foreign() error {
 func (c Config) settle(ctx context.Context, file *os.File, mark marker, device loop.Device, opened *Opened) error {
 	after := mark
 	after.Made = true
-	if after.Cluster == "" {
-		after.Cluster = c.ClusterID
-	}
 	size, err := c.grow(ctx, file, mark, device)
 	if err != nil {
 		opened.Problem = err.Error()

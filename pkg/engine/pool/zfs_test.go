@@ -23,7 +23,7 @@ func onDisk(t *testing.T, hook crash.Hook) Config {
 	t.Helper()
 	cfg := Config{
 		ZFS: zfstest.Client(t, zfs.Config{Crash: hook}), Name: zfstest.Name(t), Location: filepath.Join(zfstest.Dir(t), "pools"),
-		SizeBytes: MinSize, Sparse: true, ClusterID: "c1", Hook: hook,
+		SizeBytes: MinSize, Sparse: true, Hook: hook,
 	}
 	t.Cleanup(func() {
 		if device, err := findLoop(cfg); err == nil {
@@ -73,10 +73,6 @@ func TestLifeOfAPool(t *testing.T) {
 	if again := ensure(t, cfg); again.Created || again.Imported || again.Device != made.Device {
 		t.Errorf("adopted: got %+v", again)
 	}
-	values, err := cfg.ZFS.Get(t.Context(), made.Root, clusterProperty)
-	if cluster, _ := values.Local(clusterProperty); err != nil || cluster != "c1" {
-		t.Errorf("cluster: got %q, %v", cluster, err)
-	}
 
 	data, err := made.Root.Child("data")
 	if err != nil {
@@ -104,9 +100,6 @@ func TestLifeOfAPool(t *testing.T) {
 		t.Errorf("the loop device is left: %v", err)
 	}
 
-	foreign := cfg
-	foreign.ClusterID = "c2"
-	refused(t, "another cluster's file", foreign, dot.CodePrecondition)
 	renamed := cfg
 	renamed.Name = zfstest.Name(t)
 	if err := os.Link(cfg.path(), renamed.path()); err != nil {
