@@ -32,9 +32,7 @@ func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetS
 	health, healthErr := p.health.get(ctx)
 	res.Health, res.SizeBytes, res.FreeBytes = health.State, health.SizeBytes, health.FreeBytes
 	res.FragmentationPercent = uint32(health.FragmentPercent)
-	if !health.Writes {
-		res.Health = "STALLED"
-	}
+	res.Writes = health.Writes
 	res.Conditions = []*v1.Condition{
 		condition("Lease", leaseErr, "Held", "NotHeld", ""),
 		condition("PoolHealthy", healthErr, health.State, "Unknown", health.Problem),

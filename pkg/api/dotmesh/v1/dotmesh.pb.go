@@ -3259,11 +3259,12 @@ type GetStatusResponse struct {
 	PoolId               string                 `protobuf:"bytes,2,opt,name=pool_id,json=poolId,proto3" json:"pool_id,omitempty"`
 	PoolName             string                 `protobuf:"bytes,3,opt,name=pool_name,json=poolName,proto3" json:"pool_name,omitempty"`
 	Node                 string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
-	Health               string                 `protobuf:"bytes,5,opt,name=health,proto3" json:"health,omitempty"` // ONLINE, DEGRADED, SUSPENDED, STALLED …
+	Health               string                 `protobuf:"bytes,5,opt,name=health,proto3" json:"health,omitempty"` // ONLINE, DEGRADED, SUSPENDED …
 	SizeBytes            int64                  `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	FreeBytes            int64                  `protobuf:"varint,7,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
 	FragmentationPercent uint32                 `protobuf:"varint,8,opt,name=fragmentation_percent,json=fragmentationPercent,proto3" json:"fragmentation_percent,omitempty"`
 	Conditions           []*Condition           `protobuf:"bytes,9,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	Writes               bool                   `protobuf:"varint,10,opt,name=writes,proto3" json:"writes,omitempty"` // the pool wrote when it was last checked
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -3359,6 +3360,13 @@ func (x *GetStatusResponse) GetConditions() []*Condition {
 		return x.Conditions
 	}
 	return nil
+}
+
+func (x *GetStatusResponse) GetWrites() bool {
+	if x != nil {
+		return x.Writes
+	}
+	return false
 }
 
 type Condition struct {
@@ -3691,7 +3699,7 @@ const file_dotmesh_v1_dotmesh_proto_rawDesc = "" +
 	"\n" +
 	"zfs_module\x18\x02 \x01(\tR\tzfsModule\x12!\n" +
 	"\fzfs_userland\x18\x03 \x01(\tR\vzfsUserland\"\x12\n" +
-	"\x10GetStatusRequest\"\xb5\x02\n" +
+	"\x10GetStatusRequest\"\xcd\x02\n" +
 	"\x11GetStatusResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x17\n" +
 	"\apool_id\x18\x02 \x01(\tR\x06poolId\x12\x1b\n" +
@@ -3705,7 +3713,9 @@ const file_dotmesh_v1_dotmesh_proto_rawDesc = "" +
 	"\x15fragmentation_percent\x18\b \x01(\rR\x14fragmentationPercent\x125\n" +
 	"\n" +
 	"conditions\x18\t \x03(\v2\x15.dotmesh.v1.ConditionR\n" +
-	"conditions\"\x93\x01\n" +
+	"conditions\x12\x16\n" +
+	"\x06writes\x18\n" +
+	" \x01(\bR\x06writes\"\x93\x01\n" +
 	"\tCondition\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x16\n" +
