@@ -40,7 +40,7 @@ func newMetrics(reg prometheus.Registerer, queue func() int) (*metrics, error) {
 		size: prometheus.NewGauge(prometheus.GaugeOpts{Name: "dotmesh_pool_size_bytes", Help: "Size of the pool."}),
 	}
 	backlog := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "dotmesh_background_jobs", Help: "Deletions that are not done yet.",
+		Name: "dotmesh_background_jobs", Help: "Work in the background that is not done yet.",
 	}, func() float64 { return float64(queue()) })
 	for _, c := range []prometheus.Collector{m.requests, m.commands, m.lease, m.pool, m.free, m.size, backlog} {
 		if err := reg.Register(c); err != nil {
