@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"k8s.io/klog/v2"
 
@@ -395,10 +396,24 @@ func (p *plane) claimOf(ctx context.Context, v dot.Volume) (claim, error) {
 	return claim{volume: v, dot: d.Value, branch: b.Value}, err
 }
 
+// handle is what a PersistentVolume calls the claim.
+func (c claim) handle() string {
+	if c.volume.CSIName != "" {
+		return c.volume.ID.String()
+	}
+	return dot.VolumeHandle{Static: &dot.DotSubdot{Dot: c.dot.FullName, Branch: c.branch.Name, Subdot: c.volume.Subdot}}.String()
+}
+
+// user says whose a claim is, for people.
+func (c claim) user() string {
+	if c.volume.PVCName == "" {
+		return "PersistentVolume with the handle " + c.handle()
+	}
+	return fmt.Sprintf("PersistentVolumeClaim %s/%s", c.volume.KubernetesNamespace, c.volume.PVCName)
+}
+
 func (p *plane) volumeToProto(ctx context.Context, c claim) *dotmeshv1.Volume {
 	out := api.VolumeToProto(c.volume, c.dot, c.branch, p.nodeOf(ctx, c.branch.Master))
-	if c.volume.CSIName == "" {
-		out.Id = dot.VolumeHandle{Static: &dot.DotSubdot{Dot: c.dot.FullName, Branch: c.branch.Name, Subdot: c.volume.Subdot}}.String()
-	}
+	out.Id = c.handle()
 	return out
 }

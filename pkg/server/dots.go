@@ -195,8 +195,11 @@ func (p *plane) deleteDot(ctx context.Context, req *dotmeshv1.DeleteDotRequest) 
 			return err
 		}
 		if len(volumes) > 0 {
-			v := volumes[0]
-			return dot.Precondition("dot %s is used by %d volumes, one of them the PersistentVolumeClaim %s/%s: delete these first", d.Value.FullName, len(volumes), v.KubernetesNamespace, v.PVCName)
+			c, err := p.claimOf(ctx, volumes[0])
+			if err != nil {
+				return err
+			}
+			return dot.Precondition("dot %s is used by %d volumes, one of them the %s: delete these first", d.Value.FullName, len(volumes), c.user())
 		}
 		name, err := p.ownsName(ctx, d.Value)
 		if err != nil {
