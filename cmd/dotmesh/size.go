@@ -28,7 +28,7 @@ func (b *byteSize) Set(s string) error {
 	by, known := shift[unit]
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || !known || n <= 0 || n > math.MaxInt64>>by {
-		return fmt.Errorf("%q is not a size like 10G", s)
+		return fmt.Errorf("%q is not a size like 10G; use a whole number and K, M, G, T or P", s)
 	}
 	*b = byteSize(n << by)
 	return nil

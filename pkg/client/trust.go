@@ -92,7 +92,7 @@ func verifyPin(want string, chain []*x509.Certificate) error {
 	}
 	leaf := chain[0]
 	if now := time.Now(); now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
-		return fmt.Errorf("the server's certificate is valid only from %s to %s", leaf.NotBefore, leaf.NotAfter)
+		return fmt.Errorf("the server's certificate is valid only from %s to %s; renew it with dotmesh certs --ca, or restart a server that makes its own", leaf.NotBefore, leaf.NotAfter)
 	}
 	if pki.Fingerprint(leaf) == want {
 		return nil

@@ -27,7 +27,7 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	st, err := os.Lstat(path)
 	switch {
 	case err == nil && st.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("%s is in the way of the socket and is not a socket", path)
+		return nil, fmt.Errorf("%s is in the way of the socket and is not a socket; remove it, or give another --endpoint", path)
 	case err == nil:
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("remove the old socket: %w", err)

@@ -26,6 +26,12 @@ type head struct {
 // Close unmounts, once all files opened below it are closed.
 func (h head) Close() error { return h.root.Close() }
 
+// refuseReadOnly says that something of a head must be changed which is mounted
+// read-only.
+func (h head) refuseReadOnly(what string) error {
+	return dot.Precondition("%s: dataset %s is mounted read-only; delete the pods that mount it so, and look whether the pool is imported read-only", what, h.root.Name())
+}
+
 // openHead mounts a head, read-write where it can be. Mounting it replays its
 // intent log, which is remembered for as long as the pool stays imported.
 func (e *Engine) openHead(ctx context.Context, id dot.BranchID, dataset zfs.Dataset) (head, error) {

@@ -81,7 +81,7 @@ func (e *Engine) removeDirectory(ctx context.Context, h head, subdot dot.Subdot,
 		return true, err
 	}
 	if h.readOnly {
-		return false, dot.Precondition("the branch is mounted read-only")
+		return false, h.refuseReadOnly("the directory cannot be removed")
 	}
 	e.hook.Pass(ctx, BeforeRemoveSubdot)
 	r := remover{top: dir, passed: func() { e.hook.Pass(ctx, DuringRemoveSubdot) }}

@@ -127,7 +127,7 @@ func (e *Engine) prepareIn(ctx context.Context, h head, spec PrepareSpec, of dot
 // that is made for a claim is marked with it.
 func (e *Engine) makeSubdot(ctx context.Context, h head, name string, rec dot.SubdotRecord, of dot.ID) error {
 	if h.readOnly {
-		return dot.Precondition("the directory does not exist, and cannot be made because the branch is mounted read-only")
+		return h.refuseReadOnly("the directory does not exist and cannot be made")
 	}
 	fresh := ".dotmesh-new-" + strconv.FormatUint(uint64(rec.ProjectID), 10)
 	root := int(h.root.Fd())
@@ -211,7 +211,7 @@ func (e *Engine) adoptSubdot(ctx context.Context, h head, dir *os.File, project 
 		return nil
 	}
 	if h.readOnly {
-		return dot.Precondition("the directory's project id must be set, and cannot be because the branch is mounted read-only")
+		return h.refuseReadOnly("the directory's project id is missing and cannot be set")
 	}
 	e.hook.Pass(ctx, BeforeAdoptSubdot)
 	// The directory itself comes last, because it says that the rest is done; what

@@ -90,7 +90,7 @@ func (s *service) claimed(ctx context.Context, csiName string, p classParameters
 		return choice{}, "", nil
 	}
 	if s.kube == nil {
-		return choice{}, "", dot.Unavailable("the controller has no access to Kubernetes and so cannot read the annotations of PersistentVolumeClaim %s/%s", p.PVCNamespace, p.PVCName)
+		return choice{}, "", dot.Unavailable("the controller has no access to Kubernetes and so cannot read the annotations of PersistentVolumeClaim %s/%s; start it without --without-kubernetes", p.PVCNamespace, p.PVCName)
 	}
 	pvc, err := s.kube.PersistentVolumeClaim(ctx, p.PVCNamespace, p.PVCName)
 	switch {
@@ -134,7 +134,7 @@ func (s *service) message(ctx context.Context, csiName string, p snapshotParamet
 		return "", nil
 	}
 	if s.kube == nil {
-		return "", dot.Unavailable("the controller has no access to Kubernetes and so cannot read the annotations of VolumeSnapshot %s/%s", p.Namespace, p.Name)
+		return "", dot.Unavailable("the controller has no access to Kubernetes and so cannot read the annotations of VolumeSnapshot %s/%s; start it without --without-kubernetes", p.Namespace, p.Name)
 	}
 	vs, err := s.kube.VolumeSnapshot(ctx, p.Namespace, p.Name)
 	switch {

@@ -63,7 +63,7 @@ func openStaged(path string, p prepared) (*os.File, error) {
 	case err != nil:
 		return nil, err
 	case at == nil:
-		return nil, dot.Precondition("the volume is not staged: nothing is mounted at %s", path)
+		return nil, dot.Precondition("the volume is not staged: nothing is mounted at %s; delete the pod so that it is staged again", path)
 	case !isDataset(at, p.dataset):
 		return nil, dot.Precondition("%s is staged and the volume is on %s now: its pods on this node must be deleted before it can be used", at.Source, p.dataset)
 	}

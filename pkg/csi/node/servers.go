@@ -53,7 +53,7 @@ func (s *servers) at(socket string) dotmeshv1connect.NodeServiceClient {
 func (s *servers) sockets() ([]string, error) {
 	entries, err := os.ReadDir(s.runDir)
 	if err != nil {
-		return nil, dot.Unavailable("no dotmesh server runs on this node: %w", err)
+		return nil, dot.Unavailable("no dotmesh server runs on this node; look at its pod dotmesh-server: %w", err)
 	}
 	var found []string
 	for _, e := range entries {
@@ -77,7 +77,7 @@ func (s *servers) ready(ctx context.Context) error {
 			return conn.Close()
 		}
 	}
-	return dot.Unavailable("no dotmesh server answers on this node")
+	return dot.Unavailable("no dotmesh server answers on this node; look at its pod dotmesh-server")
 }
 
 // resize asks every server of the machine, because NodeExpandVolume is not told
@@ -87,7 +87,7 @@ func (s *servers) resize(ctx context.Context, volume string) (size int64, err er
 	if err != nil {
 		return 0, err
 	}
-	err = dot.Unavailable("no dotmesh server runs on this node")
+	err = dot.Unavailable("no dotmesh server runs on this node; look at its pod dotmesh-server")
 	for _, socket := range sockets {
 		res, callErr := s.at(socket).ResizeVolume(ctx, connect.NewRequest(&dotmeshv1.ResizeVolumeRequest{Volume: volume}))
 		if callErr == nil {

@@ -81,7 +81,7 @@ type prepared struct {
 func (s *service) prepare(ctx context.Context, volume string, publishContext map[string]string) (prepared, error) {
 	pool, err := dot.ParsePoolID(publishContext[driver.PublishContextPool])
 	if err != nil {
-		return prepared{}, dot.Precondition("the volume was not attached to this node by the controller: its publish context names no pool")
+		return prepared{}, dot.Precondition("the volume was not attached to this node by the controller: its publish context names no pool; delete the pod so that it is attached again")
 	}
 	res, err := s.servers.of(pool).PrepareVolume(ctx, connect.NewRequest(&dotmeshv1.PrepareVolumeRequest{
 		Volume: volume, Node: s.node,

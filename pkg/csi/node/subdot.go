@@ -31,7 +31,7 @@ func openSubdot(root *os.File, subdot dot.Subdot) (*os.File, error) {
 	case errors.Is(err, unix.ENOTDIR):
 		return nil, dot.Precondition("subdot %s is not a directory: somebody who mounts the whole dot must put one there", subdot)
 	case errors.Is(err, unix.EXDEV):
-		return nil, dot.Precondition("subdot %s lies on another file system than its dot: something is mounted over it", subdot)
+		return nil, dot.Precondition("subdot %s lies on another file system than its dot: something is mounted over it; unmount it", subdot)
 	case errors.Is(err, unix.ENOENT):
 		return nil, dot.Unavailable("subdot %s is gone since it was prepared", subdot)
 	}

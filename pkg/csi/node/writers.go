@@ -32,7 +32,7 @@ func (w writers) claim(volume, target string) error {
 			return err
 		}
 		if at != nil {
-			return dot.Precondition("the volume is ReadWriteOncePod and is published at %s", holder)
+			return dot.Precondition("the volume is ReadWriteOncePod and is published at %s; end the pod that uses it first", holder)
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("read where the volume is published: %w", err)

@@ -141,7 +141,7 @@ func (c Config) vet(file *os.File) (marker, error) {
 		return marker{}, fmt.Errorf("looking at the pool file: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return marker{}, dot.Precondition("%s is not a file: nothing was changed", c.path())
+		return marker{}, dot.Precondition("%s is not a file: nothing was changed; move it away, or choose another --pool-name", c.path())
 	}
 	mark, ok, err := readMarker(file)
 	switch {
@@ -208,7 +208,8 @@ func (c Config) importOrCreate(ctx context.Context, device loop.Device, mark mar
 		opened.Created = err == nil
 		return explain(err, "making pool %s", c.Name)
 	case len(there) > 1 || there[0].Name != c.Name.String():
-		return dot.Precondition("%s holds pool %s, not %s: nothing was changed", c.path(), there[0].Name, c.Name)
+		return dot.Precondition("%s holds pool %s, not %s: nothing was changed; rename it back (zpool import -N -d %s %s %s; zpool export %s), or move the file away",
+			c.path(), there[0].Name, c.Name, c.path(), there[0].Name, c.Name, c.Name)
 	case there[0].Foreign:
 		return c.foreign()
 	}
