@@ -46,9 +46,13 @@ func (p *plane) findDot(ctx context.Context, s string) (store.Record[dot.Dot], e
 	}
 	rec, there, err := p.lookup(ctx, name)
 	if err == nil && !there {
-		err = dot.NotFound("dot %s does not exist; dm list shows those that do", name)
+		err = noSuchDot(name)
 	}
 	return rec, err
+}
+
+func noSuchDot(name dot.FullName) error {
+	return dot.NotFound("dot %s does not exist; dm list shows those that do", name)
 }
 
 // findBranch finds a visible branch of a dot; "" is master.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/klog/v2"
-
 	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
@@ -66,13 +64,9 @@ func (p *plane) recordPublication(ctx context.Context, c claim, revision int64, 
 	if master != pub.Node {
 		return dot.Precondition("dot %s is on node %s; pods that use it must run there", c.dot.FullName, master)
 	}
-	if v.ReadOnly && !pub.ReadOnly {
-		// The head is never written; the mount will say so.
-		klog.FromContext(ctx).V(2).Info("read-only volume is published without the flag", "volume", v.ID)
-	}
 	if old, there := v.Publications[pub.Node]; there && !old.Unconfirmed {
 		if old.ReadOnly != pub.ReadOnly {
-			return dot.Errorf(dot.CodeExists, "volume %s is published to node %s already, with read-only %t instead of %t", v.ID, pub.Node, old.ReadOnly, pub.ReadOnly)
+			return dot.Errorf(dot.CodeExists, "volume %s is published to node %s already, with read-only %t instead of %t; delete the pods that use it, then try again", v.ID, pub.Node, old.ReadOnly, pub.ReadOnly)
 		}
 		return nil
 	}
@@ -128,7 +122,7 @@ func (p *plane) insteadOf(ctx context.Context, node string, id dot.VolumeID, sta
 func (p *plane) staticClaim(ctx context.Context, s dot.DotSubdot) (claim, error) {
 	d, there, err := p.lookup(ctx, s.Dot)
 	if err == nil && !there {
-		err = dot.NotFound("dot %s does not exist", s.Dot)
+		err = noSuchDot(s.Dot)
 	}
 	if err != nil {
 		return claim{}, err
@@ -155,7 +149,7 @@ func (p *plane) claimStatic(ctx context.Context, id dot.VolumeID, s dot.DotSubdo
 			return err
 		}
 		if !there {
-			return dot.NotFound("dot %s does not exist", s.Dot)
+			return noSuchDot(s.Dot)
 		}
 		v := dot.Volume{ID: id, State: dot.Creating, Subdot: s.Subdot, Created: p.now()}
 		c, err = p.recordJoin(ctx, v, s.Branch, d)
