@@ -75,7 +75,7 @@ func ensureCA(certPath, keyPath string, now time.Time) (*CA, error) {
 // usable tells whether the certificate can be kept.
 func usable(ca *CA, files Files, names Names, now time.Time) bool {
 	held, err := files.load()
-	if err != nil || held.own == nil {
+	if err != nil {
 		return false
 	}
 	cert, err := x509.ParseCertificate(held.own.Certificate[0])

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Files are PEM files of one end of a connection. They are watched: whoever
-// changes them, certificate and key both, changes what new connections use.
+// Files are PEM files of a server. They are watched: whoever changes them,
+// certificate and key both, changes what new connections use.
 type Files struct {
 	// CA is whom to trust; "" for a server that asks no client for a certificate.
 	CA string
-	// Cert and Key are our own; "" for a client that shows none.
+	// Cert and Key are our own.
 	Cert, Key string
 }
 
@@ -39,7 +39,7 @@ func (f Files) ServerConfig(roles ...Role) (*tls.Config, error) {
 			return nil, err
 		}
 		c := base.Clone()
-		c.Certificates = []tls.Certificate{*loaded.own}
+		c.Certificates = []tls.Certificate{loaded.own}
 		if loaded.roots != nil {
 			c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, loaded.roots
 			c.VerifyConnection = func(s tls.ConnectionState) error {
@@ -54,60 +54,6 @@ func (f Files) ServerConfig(roles ...Role) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// ClientConfig makes the TLS configuration of a client of a server with a name
-// (or IP address): a server that calls another one, which none does yet.
-func (f Files) ClientConfig(serverName string) (*tls.Config, error) {
-	if f.CA == "" || serverName == "" {
-		return nil, errors.New("a client needs a CA and the server's name")
-	}
-	w := &watched{files: f}
-	if _, err := w.current(); err != nil {
-		return nil, err
-	}
-	cfg := &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		ServerName: serverName,
-		NextProtos: []string{"h2", "http/1.1"},
-		// RootCAs cannot change, so VerifyConnection does what the library would.
-		InsecureSkipVerify: true,
-		VerifyConnection: func(s tls.ConnectionState) error {
-			loaded, err := w.current()
-			if err != nil {
-				return err
-			}
-			return verifyServer(s.PeerCertificates, loaded.roots, serverName)
-		},
-	}
-	if f.Cert != "" {
-		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			loaded, err := w.current()
-			if err != nil {
-				return nil, err
-			}
-			return loaded.own, nil
-		}
-	}
-	return cfg, nil
-}
-
-func verifyServer(chain []*x509.Certificate, roots *x509.CertPool, name string) error {
-	if len(chain) == 0 {
-		return errors.New("the server showed no certificate")
-	}
-	between := x509.NewCertPool()
-	for _, c := range chain[1:] {
-		between.AddCert(c)
-	}
-	_, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: between, DNSName: name,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
-	if err != nil {
-		return fmt.Errorf("the server's certificate is not to be trusted: %w", err)
-	}
-	return nil
-}
-
 // watched holds what the files held when they last could be used.
 type watched struct {
 	files Files
@@ -118,7 +64,7 @@ type watched struct {
 }
 
 type loaded struct {
-	own   *tls.Certificate
+	own   tls.Certificate
 	roots *x509.CertPool
 }
 
@@ -161,12 +107,9 @@ func (f Files) load() (*loaded, error) {
 			return nil, fmt.Errorf("the CA in %s is not a certificate in PEM", f.CA)
 		}
 	}
-	if f.Cert != "" || f.Key != "" {
-		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-		if err != nil {
-			return nil, fmt.Errorf("the certificate in %s cannot be used: %w", f.Cert, err)
-		}
-		l.own = &pair
+	var err error
+	if l.own, err = tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
+		return nil, fmt.Errorf("the certificate in %s cannot be used: %w", f.Cert, err)
 	}
 	return &l, nil
 }

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"os"
@@ -67,48 +68,50 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
+// clientOf is a client that shows the files' certificate, if they have one, whoever
+// the server would take it from.
+func clientOf(t *testing.T, files Files) *tls.Config {
+	t.Helper()
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "localhost", RootCAs: x509.NewCertPool()}
+	if !cfg.RootCAs.AppendCertsFromPEM(must[[]byte](t)(os.ReadFile(files.CA))) {
+		t.Fatal("no CA")
+	}
+	if files.Cert != "" {
+		own := must[tls.Certificate](t)(tls.LoadX509KeyPair(files.Cert, files.Key))
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
+	}
+	return cfg
+}
+
 func TestConnections(t *testing.T) {
 	now := time.Now()
 	ours, theirs := newCA(t, now), newCA(t, now)
-	issueServer := func(ca *CA) (Pair, error) { return ca.IssueServer(LocalNames(), LeafValidity, now) }
-	pair, err := issueServer(ours)
+	pair, err := ours.IssueServer(LocalNames(), LeafValidity, now)
 	serverFiles := write(t, t.TempDir(), ours, pair, err)
 	server := must[*tls.Config](t)(serverFiles.ServerConfig(RoleServer))
-	client := func(ca, trusted *CA, role Role) Files {
+	client := func(ca *CA, role Role) Files {
 		pair, err := ca.IssueClient("client", role, LeafValidity, now)
-		return write(t, t.TempDir(), trusted, pair, err)
+		return write(t, t.TempDir(), ours, pair, err)
 	}
-	bare := client(ours, ours, RoleServer)
+	bare := client(ours, RoleServer)
 	bare.Cert, bare.Key = "", ""
 	for _, tt := range []struct {
 		what  string
 		files Files
-		name  string
 		want  string // part of the error, "" for none
 	}{
-		{"right", client(ours, ours, RoleServer), "localhost", ""},
-		{"by address", client(ours, ours, RoleServer), "127.0.0.1", ""},
-		{"without certificate", bare, "localhost", ""},
-		{"another name", bare, "elsewhere", "elsewhere"},
-		{"another address", bare, "10.0.0.1", "10.0.0.1"},
-		{"another role", client(ours, ours, RoleEtcd), "localhost", "dotmesh-etcd"},
-		{"client of another CA", client(theirs, ours, RoleServer), "localhost", "authority"},
-		{"server of another CA", client(ours, theirs, RoleServer), "localhost", "authority"},
+		{"right", client(ours, RoleServer), ""},
+		{"without certificate", bare, ""},
+		{"another role", client(ours, RoleEtcd), "dotmesh-etcd"},
+		{"client of another CA", client(theirs, RoleServer), "authority"},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
-			_, err := handshake(t, server, must[*tls.Config](t)(tt.files.ClientConfig(tt.name)))
+			_, err := handshake(t, server, clientOf(t, tt.files))
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
 	}
-	t.Run("expired", func(t *testing.T) {
-		pair, err := ours.IssueServer(LocalNames(), time.Minute, now.Add(-time.Hour))
-		old := must[*tls.Config](t)(write(t, t.TempDir(), ours, pair, err).ServerConfig())
-		if _, err := handshake(t, old, must[*tls.Config](t)(bare.ClientConfig("localhost"))); err == nil || !strings.Contains(err.Error(), "expired") {
-			t.Errorf("got %v, want that it has expired", err)
-		}
-	})
 }
 
 func TestRenewedFilesAreUsed(t *testing.T) {
@@ -118,7 +121,8 @@ func TestRenewedFilesAreUsed(t *testing.T) {
 	pair, err := old.IssueServer(LocalNames(), LeafValidity, now)
 	files := write(t, dir, old, pair, err)
 	server := must[*tls.Config](t)(files.ServerConfig())
-	client := must[*tls.Config](t)(Files{CA: files.CA}.ClientConfig("localhost"))
+	client := clientOf(t, Files{CA: files.CA})
+	client.RootCAs.AddCert(renewed.cert)
 	before, err := handshake(t, server, client)
 	if err != nil {
 		t.Fatal(err)
@@ -165,11 +169,5 @@ func TestUnusableFilesAreRefusedAtOnce(t *testing.T) {
 		if _, err := f.ServerConfig(); err == nil {
 			t.Errorf("%s: the server accepts", name)
 		}
-		if _, err := f.ClientConfig("localhost"); err == nil {
-			t.Errorf("%s: the client accepts", name)
-		}
-	}
-	if _, err := files.ClientConfig(""); err == nil {
-		t.Error("a client without a server's name")
 	}
 }
