@@ -34,22 +34,31 @@ func setProjects(ctx context.Context, dir *os.File, project uint32, depth int) e
 		return systemError("reading a directory", err)
 	}
 	for {
-		names, err := dir.Readdirnames(namesAtOnce)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return systemError("reading a directory", err)
-		}
-		for _, name := range names {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := setProject(ctx, dir, name, project, depth); err != nil {
-				return err
-			}
+		more, err := nextNames(ctx, dir, func(name string) error { return setProject(ctx, dir, name, project, depth) })
+		if err != nil || !more {
+			return err
 		}
 	}
+}
+
+// nextNames calls visit with what is next in dir; false when there was nothing.
+func nextNames(ctx context.Context, dir *os.File, visit func(name string) error) (more bool, err error) {
+	names, err := dir.Readdirnames(namesAtOnce)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	if err != nil {
+		return false, systemError("reading a directory", err)
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		if err := visit(name); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func setProject(ctx context.Context, dir *os.File, name string, project uint32, depth int) error {
@@ -98,20 +107,9 @@ func (r *remover) empty(ctx context.Context, dir *os.File, depth int) error {
 		if _, err := dir.Seek(0, io.SeekStart); err != nil {
 			return systemError("reading a directory", err)
 		}
-		names, err := dir.Readdirnames(namesAtOnce)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return systemError("reading a directory", err)
-		}
-		for _, name := range names {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := r.remove(ctx, dir, name, depth); err != nil {
-				return err
-			}
+		more, err := nextNames(ctx, dir, func(name string) error { return r.remove(ctx, dir, name, depth) })
+		if err != nil || !more {
+			return err
 		}
 	}
 	return dot.Errorf(dot.CodeAborted, "somebody goes on writing into the directory")
