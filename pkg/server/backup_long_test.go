@@ -3,15 +3,19 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/embedded"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
@@ -117,6 +121,58 @@ func registryPutBack(t *testing.T, later bool) {
 		t.Fatal("the server goes on with a registry that went back")
 	}
 	m.refuses(m.config(nil), "does not know volume")
+}
+
+// TestCommitThatWasRecordedAfterTheBackup restores etcd, under a running server, to
+// when a snapshot was taken and not recorded yet.
+func TestCommitThatWasRecordedAfterTheBackup(t *testing.T) {
+	m := newMachine(t)
+	taken, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	r := m.start(func(_ context.Context, p crash.Point) {
+		if p == zfs.AfterSnapshot {
+			once.Do(func() { close(taken); <-goOn })
+		}
+	})
+	must(t, r.Volumes.CreateVolume, pvc("v"))
+	snapshot := &v1.CreateSnapshotRequest{CsiName: "s", Volume: volumeID("v")}
+	first := make(chan error, 1)
+	go func() { first <- onlyError(call(r.Volumes.CreateSnapshot, snapshot)) }()
+	select {
+	case <-taken:
+	case err := <-first:
+		close(goOn)
+		t.Fatalf("no snapshot was taken: %v", err)
+	}
+	before := m.backUp()
+	close(goOn)
+	<-first // etcd was away meanwhile: the snapshotter comes again
+	restored := pvc("restored")
+	m.eventually("the snapshot is not made", func() string {
+		res, err := call(r.Volumes.CreateSnapshot, snapshot)
+		if err == nil {
+			restored.SourceSnapshot = res.Snapshot.Handle
+		}
+		return errorText(err)
+	})
+	m.restore(before)
+	m.eventually("the commit is not recorded again", func() string {
+		lines, _ := m.registry(t.Context())
+		if slices.Contains(lines, `snapshot "s"`) && !slices.Contains(lines, `intent "s"`) {
+			return ""
+		}
+		return strings.Join(lines, "\n")
+	})
+	m.eventually("the volume cannot be deleted", func() string {
+		return errorText(onlyError(call(r.Volumes.DeleteVolume, &v1.DeleteVolumeRequest{Volume: volumeID("v")})))
+	})
+	m.settled()
+	must(t, r.Volumes.CreateVolume, restored)
+	select {
+	case err := <-r.exit:
+		t.Errorf("the server ended: %v", err)
+	default:
+	}
 }
 
 // raiseRevision writes to a backup, as etcdutl does with --bump-revision.

@@ -228,12 +228,17 @@ func (s *Server) letOthersIn() {
 
 // takeStock lists the pool and compares it with the registry, once nobody else
 // can change either.
-func (p *plane) takeStock(ctx context.Context, _ heldLease, later bool) error {
+func (p *plane) takeStock(ctx context.Context, lease heldLease, later bool) error {
+	breaks := lease.Breaks()
 	if err := p.isSameRegistry(ctx); err != nil {
 		return err
 	}
 	if later {
-		return p.compareAgain(ctx)
+		if err := p.compareAgain(ctx); err != nil {
+			return err
+		}
+		p.memory.clear()
+		return p.settleAgain(ctx, lease, breaks)
 	}
 	inv, err := p.engine.Load(ctx)
 	if err != nil {

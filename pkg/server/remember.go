@@ -51,3 +51,10 @@ func (m *memory) forget(id dot.VolumeID) {
 	defer m.mu.Unlock()
 	delete(m.byVolume, id)
 }
+
+// clear forgets everything: revisions tell nothing of a registry that was put back.
+func (m *memory) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.byVolume)
+}

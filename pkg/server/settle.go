@@ -17,6 +17,29 @@ func (p *plane) settle(ctx context.Context) error {
 	if err := p.settleIntents(ctx); err != nil {
 		return err
 	}
+	if err := p.settleSoon(ctx); err != nil {
+		return err
+	}
+	p.work.soon(job{key: "sweep", run: p.engine.Sweep})
+	return nil
+}
+
+// settleAgain is settle in a server that goes on: its registry may have been put back
+// to when something was half-made that was finished since. The snapshots of such
+// commits are recorded before calls are served, which could take them for abandoned.
+// Intents without one stay: who began them may be at work, or come again.
+func (p *plane) settleAgain(ctx context.Context, lease heldLease, breaks uint64) error {
+	alone := *p // p itself writes nothing yet
+	alone.lease = &leaseKeeper{held: lease, breaks: breaks}
+	if _, err := alone.settleTaken(ctx); err != nil {
+		return err
+	}
+	return p.settleSoon(ctx)
+}
+
+// settleSoon gives the background what is left to do of volumes, dots and deletions.
+// Its jobs lock, or meet a conflict and decide anew, where calls are under way.
+func (p *plane) settleSoon(ctx context.Context) error {
 	if err := p.settleVolumes(ctx); err != nil {
 		return err
 	}
@@ -32,7 +55,6 @@ func (p *plane) settle(ctx context.Context) error {
 			p.work.soon(p.commitJob(c.Value.Dot, c.Value.ID))
 		}
 	}
-	p.work.soon(job{key: "sweep", run: p.engine.Sweep})
 	return nil
 }
 
@@ -40,23 +62,9 @@ func (p *plane) settle(ctx context.Context) error {
 // others: a retry begins them anew. Dropping one raises its branch's epoch, so that
 // the ones to be recorded come first.
 func (p *plane) settleIntents(ctx context.Context) error {
-	intents, err := p.store.ListIntents(ctx)
+	rest, err := p.settleTaken(ctx)
 	if err != nil {
 		return err
-	}
-	var rest []store.Record[store.Intent]
-	for _, i := range intents {
-		taken, err := p.isTaken(i.Value.Commit)
-		if err != nil {
-			return err
-		}
-		if !taken {
-			rest = append(rest, i)
-			continue
-		}
-		if err := p.settleIntent(ctx, i); err != nil {
-			return err
-		}
 	}
 	for _, i := range rest {
 		if err := p.settleIntent(ctx, i); err != nil {
@@ -64,6 +72,35 @@ func (p *plane) settleIntents(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// settleTaken settles the intents whose snapshots were taken, and gives the others.
+// One that a call is at work on is left to that call, or to its retry.
+func (p *plane) settleTaken(ctx context.Context) (rest []store.Record[store.Intent], err error) {
+	intents, err := p.store.ListIntents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range intents {
+		taken, err := p.isTaken(i.Value.Commit)
+		if err != nil {
+			return nil, err
+		}
+		if !taken {
+			rest = append(rest, i)
+			continue
+		}
+		unlock, free := p.locks.TryLock(snapshotLock(i.Value.Commit.CSIName))
+		if !free {
+			continue
+		}
+		err = p.settleIntent(ctx, i)
+		unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
 }
 
 // settleIntent records a commit whose snapshot was taken, and undoes any other one

@@ -1,6 +1,10 @@
 package server
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -140,6 +144,89 @@ func TestRegistryThatNamesWhatIsGoneIsRefused(t *testing.T) {
 		if c.refused != (dot.CodeOf(err) == dot.CodePrecondition && strings.Contains(err.Error(), id.String())) || !c.refused && err != nil {
 			t.Errorf("%s: got %v", c.what, err)
 		}
+	}
+}
+
+// listedPool gives the plane a pool that lists what it is told and changes nothing.
+func listedPool(t *testing.T, p *plane, datasets, snapshots string) {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "zfs")
+	script := "#!/bin/sh\ncase \"$*\" in get*snapshot*) cat " + dir + "/snapshots;; get*) cat " + dir + "/datasets;; *) exit 1;; esac\n"
+	client, err1 := zfs.New(zfs.Config{ZFS: program, Zpool: program})
+	root, err2 := zfs.ParseDataset("pool")
+	err := errors.Join(
+		err1, err2,
+		os.WriteFile(filepath.Join(dir, "datasets"), []byte(datasets), 0o600),
+		os.WriteFile(filepath.Join(dir, "snapshots"), []byte(snapshots), 0o600),
+		os.WriteFile(program, []byte(script), 0o700),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.engine, err = engine.Open(engine.Config{ZFS: client, Root: root, Identity: engine.Identity{Pool: p.pool}, ClusterID: p.cluster.ID, RunDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.engine.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRegistryThatWasPutBackIsSettled compares again with a registry from before a
+// commit was recorded and a volume was ready.
+func TestRegistryThatWasPutBackIsSettled(t *testing.T) {
+	p := testPlane(t)
+	c, half := add(t, p, "old", p.pool), add(t, p, "half", dot.PoolIDOf(8))
+	half.volume.State = dot.Creating
+	intent := func(name string) dot.Commit {
+		made := dot.Commit{ID: dot.NewCommitID(), Dot: c.dot.ID, Branch: c.branch.ID, CSIName: name, Volume: c.volume.ID, Sequence: 1}
+		if err := p.store.Txn().PutIntent(store.Intent{Epoch: c.branch.Epoch, Commit: made}).Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	taken, busy := intent("taken"), intent("busy")
+	intent("begun")
+	if err := p.store.Txn().PutVolume(half.volume).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dataset := "pool/dotmesh/" + c.branch.ID.String()
+	line := func(name, property, value string) string { return name + "\t" + property + "\t" + value + "\tlocal\n" }
+	snapshot := func(of dot.Commit, guid string) string {
+		name := dataset + "@" + of.ID.String()
+		stored := fmt.Sprintf(`{"dot":%q,"branch":%q,"epoch":%q,"sequence":1}`, of.Dot, of.Branch, c.branch.Epoch)
+		return line(name, "type", "snapshot") + line(name, "guid", guid) + line(name, "createtxg", guid) + line(name, "io.dotmesh:commit", stored)
+	}
+	listedPool(t, p, line(dataset, "type", "filesystem")+line(dataset, "guid", "5")+line(dataset, "createtxg", "5"), snapshot(taken, "6")+snapshot(busy, "7"))
+	unlock, err := p.locks.lock(t.Context(), snapshotLock("busy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	p.memory.keep(remembered{volume: store.Record[dot.Volume]{Value: c.volume}})
+	lease := p.lease.held
+	p.lease.serve(nil)
+
+	if err := p.takeStock(t.Context(), lease, true); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := p.store.GetCommit(t.Context(), c.dot.ID, taken.ID); err != nil || made.Value.GUID != 6 {
+		t.Errorf("the commit that was taken: got %v, %v", made.Value, err)
+	}
+	for name, want := range map[string]bool{"taken": false, "busy": true, "begun": true} {
+		if _, there, err := found(p.store.GetIntent(t.Context(), name)); err != nil || there != want {
+			t.Errorf("the intent of the commit %q is there: %t, %v", name, there, err)
+		}
+	}
+	if p.work.length() != 1 {
+		t.Errorf("%d jobs, want that of the volume that is being made", p.work.length())
+	}
+	if _, ok := p.memory.recall(c.volume.ID); ok {
+		t.Error("what was read of the volume before is remembered")
+	}
+	if _, err := p.lease.current(); err == nil {
+		t.Error("calls are served before the comparison has ended")
 	}
 }
 
