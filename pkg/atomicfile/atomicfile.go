@@ -4,8 +4,10 @@
 package atomicfile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Write puts content in the place of what path holds, with exactly that mode.
@@ -36,13 +38,17 @@ func Write(path string, content []byte, mode os.FileMode) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// syncDir puts a directory's names on stable storage (fsync(2)).
+// syncDir puts a directory's names on stable storage (fsync(2)), where its file
+// system can be asked for that.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		err = nil
+	}
 	if closed := d.Close(); err == nil {
 		err = closed
 	}

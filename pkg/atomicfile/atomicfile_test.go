@@ -61,3 +61,12 @@ func TestWriteThatFailsLeavesNothing(t *testing.T) {
 		t.Error("a file was written to a directory that is not there")
 	}
 }
+
+func TestSyncDirTakesWhatAFileSystemHas(t *testing.T) {
+	if err := syncDir("/proc"); err != nil { // it answers EINVAL
+		t.Error(err)
+	}
+	if err := syncDir(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("no error for a directory that is not there")
+	}
+}
