@@ -22,8 +22,11 @@ func (e *Engine) Commit(ctx context.Context, c dot.Commit) (Stored, error) {
 	if err := CheckCommit(c); err != nil {
 		return Stored{}, err
 	}
-	if there, err := e.FindCommit(CommitRef{Branch: c.Branch, Commit: c.ID}); err == nil {
-		return there, nil
+	if there, err := e.index.find(CommitRef{Branch: c.Branch, Commit: c.ID}); err == nil {
+		if there.deleted {
+			return Stored{}, dot.Precondition("commit %s was deleted, and is only kept for branches that were made from it", c.ID)
+		}
+		return Stored{GUID: there.guid, CreateTXG: there.txg}, nil
 	}
 	branch, err := e.here(c.Branch)
 	if err != nil {

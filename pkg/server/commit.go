@@ -74,6 +74,8 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 	i.Commit.CSIName = o.name
 	if i.Commit.ID.IsZero() {
 		i.Commit.ID = dot.NewCommitID()
+	} else if err := p.dropUndone(ctx, o); err != nil {
+		return none, err
 	}
 	keeps, err := p.keepsDot(ctx, o)
 	if err != nil {
@@ -111,6 +113,33 @@ func (p *plane) beginCommit(ctx context.Context, o order) (store.Record[store.In
 		return none, err // the dot was written meanwhile
 	}
 	return p.takeUp(ctx, o)
+}
+
+// dropUndone destroys the snapshot that an undone commit of the same id left, before
+// there is an intent that would take it for its own: a crash can part the two. One
+// whose intent is there is left to who takes that up.
+func (p *plane) dropUndone(ctx context.Context, o order) error {
+	taken, err := p.isTaken(o.commit)
+	if err != nil || !taken {
+		return err
+	}
+	_, begun, err := found(p.store.GetIntent(ctx, o.name))
+	if err != nil || begun {
+		return err
+	}
+	// Read after its intent: a commit without one is recorded by now, or never.
+	_, recorded, err := found(p.store.GetCommit(ctx, o.commit.Dot, o.commit.ID))
+	if err != nil {
+		return err
+	}
+	if recorded {
+		return dot.Errorf(dot.CodeAborted, "commit %s was recorded meanwhile; try again", o.commit.ID)
+	}
+	err = p.engine.DestroyCommit(ctx, engine.CommitRef{Branch: o.commit.Branch, Commit: o.commit.ID})
+	if errors.Is(err, engine.ErrInUse) {
+		return dot.Precondition("commit %s was made with this idempotency key and deleted, and what was made from it still needs it: use another key", o.commit.ID)
+	}
+	return err
 }
 
 // keepsDot gives what a commit of dm's does to its dot: the dot is kept for it, so
@@ -240,15 +269,16 @@ func (p *plane) endCommit(ctx context.Context, name string, volume dot.VolumeID,
 	if err == nil && (!there || i.Value.Commit.Volume != volume) {
 		return cause
 	}
-	p.work.soon(p.intentJob(name, gone))
+	p.work.soon(p.intentJob(name, i.Value.Commit, gone))
 	if gone {
 		return cause
 	}
 	return fmt.Errorf("%w; the commit may have been made: look at the log before trying again", cause)
 }
 
-// intentJob ends a commit that nobody is at work on.
-func (p *plane) intentJob(name string, undo bool) job {
+// intentJob ends a commit that nobody is at work on. begun is what its intent says,
+// as far as that was read: an undoing whose answer was lost leaves its snapshot.
+func (p *plane) intentJob(name string, begun dot.Commit, undo bool) job {
 	return job{key: snapshotLock(name), run: func(ctx context.Context) error {
 		unlock, err := p.locks.lock(ctx, snapshotLock(name))
 		if err != nil {
@@ -259,12 +289,30 @@ func (p *plane) intentJob(name string, undo bool) job {
 			return err
 		}
 		i, there, err := found(p.store.GetIntent(ctx, name))
-		if err != nil || !there {
+		switch {
+		case err != nil:
 			return err
+		case !there:
+			return p.dropUnrecorded(ctx, begun)
 		}
+		begun = i.Value.Commit // for the next try
 		if !undo {
 			return p.settleIntent(ctx, i)
 		}
 		return p.undoCommit(ctx, i)
 	}}
+}
+
+// dropUnrecorded destroys the snapshot of a commit that is not recorded, and has no
+// intent any more by which it could be.
+func (p *plane) dropUnrecorded(ctx context.Context, c dot.Commit) error {
+	taken, err := p.isTaken(c)
+	if err != nil || !taken {
+		return err
+	}
+	_, recorded, err := found(p.store.GetCommit(ctx, c.Dot, c.ID))
+	if err != nil || recorded {
+		return err
+	}
+	return p.dropSnapshot(ctx, engine.CommitRef{Branch: c.Branch, Commit: c.ID})
 }

@@ -102,14 +102,15 @@ func snapshotResponse(c dot.Commit, volume string) *dotmeshv1.CreateSnapshotResp
 	return &dotmeshv1.CreateSnapshotResponse{Snapshot: out}
 }
 
-// meetSnapshot answers a request whose snapshot exists.
+// meetSnapshot answers a request whose snapshot exists, or whose volume does not:
+// what an earlier try has begun is undone then.
 func (p *plane) meetSnapshot(ctx context.Context, req *dotmeshv1.CreateSnapshotRequest, volume dot.VolumeID) (*dotmeshv1.CreateSnapshotResponse, error) {
 	s, there, err := found(p.store.GetSnapshot(ctx, req.CsiName))
 	if err != nil {
 		return nil, err
 	}
 	if !there {
-		return nil, dot.NotFound("volume %s does not exist", req.Volume)
+		return nil, p.endCommit(ctx, req.CsiName, volume, dot.NotFound("volume %s does not exist", req.Volume))
 	}
 	if s.Value.Volume != volume {
 		return nil, dot.Errorf(dot.CodeExists, "a snapshot of the name %q exists of another volume", req.CsiName)

@@ -20,8 +20,14 @@ import (
 // failingPool gives the plane a pool on which every command fails as it says.
 func failingPool(t *testing.T, p *plane, says string) {
 	t.Helper()
+	scriptedPool(t, p, "echo \""+says+"\" >&2\nexit 1\n")
+}
+
+// scriptedPool gives the plane a pool whose every command is a script.
+func scriptedPool(t *testing.T, p *plane, script string) {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "zfs")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \""+says+"\" >&2\nexit 1\n"), 0o700); err != nil {
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	client, err := zfs.New(zfs.Config{ZFS: program, Zpool: program})
@@ -231,6 +237,14 @@ func TestAnAnswerThatIsLostLeavesNoJobBehind(t *testing.T) {
 	}
 }
 
+// work does the jobs that are due.
+func work(t *testing.T, p *plane) {
+	t.Helper()
+	for next, _ := p.work.pick(time.Now()); next != nil; next, _ = p.work.pick(time.Now()) {
+		p.work.do(t.Context(), next)
+	}
+}
+
 // TestACommitThatFailsIsNotLeftHalfMade: on this pool there is no branch, so that
 // each commit fails after its intent.
 func TestACommitThatFailsIsNotLeftHalfMade(t *testing.T) {
@@ -248,12 +262,7 @@ func TestACommitThatFailsIsNotLeftHalfMade(t *testing.T) {
 			t.Errorf("%s: got %d intents, %d jobs and epoch %s, want %d, %d and %s", what, len(all), p.work.length(), b.Value.Epoch, intents, jobs, raised)
 		}
 	}
-	work := func() {
-		t.Helper()
-		for next, _ := p.work.pick(time.Now()); next != nil; next, _ = p.work.pick(time.Now()) {
-			p.work.do(t.Context(), next)
-		}
-	}
+	work := func() { work(t, p) }
 	_, err := p.commitDot(t.Context(), &v1.CommitRequest{Dot: "db"})
 	if dot.CodeOf(err) != dot.CodeNotFound || err == nil {
 		t.Errorf("got %v, want CodeNotFound", err)
@@ -303,4 +312,142 @@ func TestACommitThatFailsIsNotLeftHalfMade(t *testing.T) {
 	work()
 	raised = raised.Next()
 	expect("dm, settled", 1, 0)
+}
+
+// countingPool gives the plane a pool with a branch on which snapshots have the GUIDs
+// 1, 2, 3. It gives how many were destroyed; a file of the name that it gives too
+// makes each of them one that clones need.
+func countingPool(t *testing.T, p *plane, c claim) (destroyed func() int, clones string) {
+	t.Helper()
+	dir := t.TempDir()
+	clones = filepath.Join(dir, "clones")
+	scriptedPool(t, p, "cd "+dir+`
+echo >> $1
+case $1 in
+program) n=$(($(wc -l < program))); echo '{"return":{"1":{"errno":0,"guid":'$n',"createtxg":'$n'}}}' ;;
+destroy) if [ -e clones ]; then echo "cannot destroy 'x': snapshot has dependent clones" >&2; exit 1; fi ;;
+esac
+`)
+	if _, err := p.engine.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.engine.CreateBranch(t.Context(), engine.BranchSpec{Dot: c.dot, Branch: c.branch}); err != nil {
+		t.Fatal(err)
+	}
+	return func() int {
+		lines, err := os.ReadFile(filepath.Join(dir, "destroy"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return len(lines)
+	}, clones
+}
+
+// half begins a commit of a key and takes its snapshot.
+func half(t *testing.T, p *plane, c claim, key string) store.Record[store.Intent] {
+	t.Helper()
+	id, err1 := keyedCommit(c.branch.ID, key)
+	b, err2 := p.store.FindBranch(t.Context(), c.branch.ID)
+	i, err3 := p.begin(t.Context(), order{name: dmIntent + id.String(), branch: b.Value, commit: dot.Commit{ID: id, Dot: c.dot.ID, Branch: c.branch.ID}})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	snapshot := i.Value.Commit
+	snapshot.Epoch, snapshot.CSIName = i.Value.Epoch, ""
+	if _, err := p.engine.Commit(t.Context(), snapshot); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// forgetIntent is what an undoing leaves that ends after its transaction.
+func forgetIntent(t *testing.T, p *plane, i store.Record[store.Intent]) {
+	t.Helper()
+	if err := p.store.Txn().DeleteIntent(i.Value.Commit.CSIName).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAnUndoneSnapshotIsNotTakenForItsRetry: what a key commits is what is there when
+// its commit is begun.
+func TestAnUndoneSnapshotIsNotTakenForItsRetry(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "db", p.pool)
+	destroyed, clones := countingPool(t, p, c)
+	commit := func(key string) (uint64, error) {
+		res, err := p.commitDot(t.Context(), &v1.CommitRequest{Dot: "db", IdempotencyKey: key})
+		if err != nil {
+			return 0, err
+		}
+		id, err1 := dot.ParseCommitID(res.Commit.Id)
+		made, err2 := p.store.GetCommit(t.Context(), c.dot.ID, id)
+		return made.Value.GUID, errors.Join(err1, err2)
+	}
+	half(t, p, c, "taken up")
+	if guid, err := commit("taken up"); guid != 1 || err != nil || destroyed() != 0 {
+		t.Errorf("a commit that was begun: got GUID %d, %v, %d destroyed", guid, err, destroyed())
+	}
+	forgetIntent(t, p, half(t, p, c, "undone")) // 2
+	if guid, err := commit("undone"); guid != 3 || err != nil || destroyed() != 1 {
+		t.Errorf("a commit that was undone: got GUID %d, %v, %d destroyed", guid, err, destroyed())
+	}
+	forgetIntent(t, p, half(t, p, c, "needed")) // 4
+	if err := os.WriteFile(clones, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second try finds it marked
+		if guid, err := commit("needed"); err == nil || dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "another key") {
+			t.Errorf("a commit that clones need: got GUID %d, %v, want CodePrecondition", guid, err)
+		}
+	}
+	if all, err := p.store.ListIntents(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("got the intents %v, %v", all, err)
+	}
+}
+
+// TestAnUndoingWhoseAnswerWasLostIsGoneOnWith: the job comes again, and its intent is
+// gone.
+func TestAnUndoingWhoseAnswerWasLostIsGoneOnWith(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "db", p.pool)
+	destroyed, _ := countingPool(t, p, c)
+	i := half(t, p, c, "undone")
+	name := i.Value.Commit.CSIName
+	forgetIntent(t, p, i)
+	p.work.soon(p.intentJob(name, i.Value.Commit, true))
+	work(t, p)
+	if taken, err := p.isTaken(i.Value.Commit); taken || err != nil || destroyed() != 1 {
+		t.Errorf("undone: taken is %t, %v, %d destroyed", taken, err, destroyed())
+	}
+	i = half(t, p, c, "made")
+	if _, err := p.takeCommit(t.Context(), i); err != nil {
+		t.Fatal(err)
+	}
+	p.work.soon(p.intentJob(i.Value.Commit.CSIName, i.Value.Commit, true))
+	work(t, p)
+	if taken, err := p.isTaken(i.Value.Commit); !taken || err != nil || destroyed() != 1 {
+		t.Errorf("recorded: taken is %t, %v, %d destroyed", taken, err, destroyed())
+	}
+}
+
+// TestASnapshotOfAVolumeThatIsGoneIsUndone: nobody comes again for what an earlier
+// try began.
+func TestASnapshotOfAVolumeThatIsGoneIsUndone(t *testing.T) {
+	p := testPlane(t)
+	c := add(t, p, "db", p.pool)
+	o := order{name: "s", branch: c.branch, commit: dot.Commit{Dot: c.dot.ID, Branch: c.branch.ID, Volume: c.volume.ID}}
+	if _, err := p.begin(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.store.Txn().DeleteVolume(c.volume.ID).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.createSnapshot(t.Context(), &v1.CreateSnapshotRequest{CsiName: "s", Volume: c.volume.ID.String()})
+	if err == nil || dot.CodeOf(err) != dot.CodeNotFound {
+		t.Errorf("got %v, want CodeNotFound", err)
+	}
+	work(t, p)
+	if all, err := p.store.ListIntents(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("got the intents %v, %v", all, err)
+	}
 }
