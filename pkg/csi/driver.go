@@ -33,3 +33,15 @@ func CheckClusterName(name string) error {
 	}
 	return nil
 }
+
+// CheckVolume refuses a missing volume id and, with CodeNotFound, one that no
+// volume of ours can have.
+func CheckVolume(id string) error {
+	if id == "" {
+		return dot.Invalid("the volume id is missing")
+	}
+	if _, err := dot.ParseVolumeHandle(id); err != nil {
+		return dot.NotFound("the volume does not exist: %w", err)
+	}
+	return nil
+}

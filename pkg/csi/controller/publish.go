@@ -23,7 +23,7 @@ func (s *service) ControllerPublishVolume(ctx context.Context, r *csi.Controller
 	if err != nil {
 		return nil, err
 	}
-	if err := mustBeKnown(r.GetVolumeId()); err != nil {
+	if err := driver.CheckVolume(r.GetVolumeId()); err != nil {
 		return nil, err
 	}
 	res, err := s.volumes.PublishVolume(ctx, connect.NewRequest(&dotmeshv1.PublishVolumeRequest{

@@ -7,6 +7,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	driver "github.com/dotmesh-io/dotmesh-csi/pkg/csi"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
@@ -19,7 +20,7 @@ func (s *service) CreateSnapshot(ctx context.Context, r *csi.CreateSnapshotReque
 	if err != nil {
 		return nil, err
 	}
-	if err := mustBeKnown(r.GetSourceVolumeId()); err != nil {
+	if err := driver.CheckVolume(r.GetSourceVolumeId()); err != nil {
 		return nil, err
 	}
 	message, err := s.message(ctx, r.GetName(), params)

@@ -164,7 +164,7 @@ func (s *service) ControllerExpandVolume(ctx context.Context, r *csi.ControllerE
 			return nil, err
 		}
 	}
-	if err := mustBeKnown(r.GetVolumeId()); err != nil {
+	if err := driver.CheckVolume(r.GetVolumeId()); err != nil {
 		return nil, err
 	}
 	res, err := s.volumes.ExpandVolume(ctx, connect.NewRequest(&dotmeshv1.ExpandVolumeRequest{
@@ -265,7 +265,7 @@ func (s *service) GetCapacity(ctx context.Context, r *csi.GetCapacityRequest) (*
 
 // get reads a volume that must exist.
 func (s *service) get(ctx context.Context, id string) (*dotmeshv1.Volume, error) {
-	if err := mustBeKnown(id); err != nil {
+	if err := driver.CheckVolume(id); err != nil {
 		return nil, err
 	}
 	res, err := s.volumes.GetVolume(ctx, connect.NewRequest(&dotmeshv1.GetVolumeRequest{Volume: id}))
@@ -277,19 +277,9 @@ func (s *service) get(ctx context.Context, id string) (*dotmeshv1.Volume, error)
 
 // known tells whether a handle can be one of ours.
 func known(id string) (bool, error) {
-	if id == "" {
-		return false, dot.Invalid("the volume id is missing")
+	err := driver.CheckVolume(id)
+	if err != nil && dot.CodeOf(err) == dot.CodeNotFound {
+		return false, nil
 	}
-	_, err := dot.ParseVolumeHandle(id)
-	return err == nil, nil
-}
-
-func mustBeKnown(id string) error {
-	if id == "" {
-		return dot.Invalid("the volume id is missing")
-	}
-	if _, err := dot.ParseVolumeHandle(id); err != nil {
-		return dot.NotFound("the volume does not exist: %w", err)
-	}
-	return nil
+	return err == nil, err
 }

@@ -33,7 +33,7 @@ func (s *service) publishVolume(ctx context.Context, r *csi.NodePublishVolumeReq
 	if err := checkPath("staging path", r.GetStagingTargetPath()); err != nil {
 		return err
 	}
-	if err := checkVolume(r.GetVolumeId()); err != nil {
+	if err := driver.CheckVolume(r.GetVolumeId()); err != nil {
 		return err
 	}
 	if mode.OnePod {

@@ -35,7 +35,7 @@ func (s *service) stageVolume(ctx context.Context, r *csi.NodeStageVolumeRequest
 	if err != nil {
 		return err
 	}
-	if err := checkVolume(r.GetVolumeId()); err != nil {
+	if err := driver.CheckVolume(r.GetVolumeId()); err != nil {
 		return err
 	}
 	p, err := s.prepare(ctx, r.GetVolumeId(), r.GetPublishContext())
@@ -150,16 +150,6 @@ func stageOptions(readOnly bool, flags []string) []string {
 	}
 	slices.Sort(options)
 	return slices.Compact(options)
-}
-
-func checkVolume(id string) error {
-	if id == "" {
-		return dot.Invalid("the volume id is missing")
-	}
-	if _, err := dot.ParseVolumeHandle(id); err != nil {
-		return dot.NotFound("the volume does not exist: %w", err)
-	}
-	return nil
 }
 
 func checkPath(what, path string) error {

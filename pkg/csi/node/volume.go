@@ -7,6 +7,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
 
+	driver "github.com/dotmesh-io/dotmesh-csi/pkg/csi"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
@@ -60,7 +61,7 @@ func (s *service) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeR
 	if r.GetVolumePath() == "" && r.GetVolumeId() != "" {
 		return nil, dot.Invalid("the volume path is missing")
 	}
-	if err := checkVolume(r.GetVolumeId()); err != nil {
+	if err := driver.CheckVolume(r.GetVolumeId()); err != nil {
 		return nil, err
 	}
 	if err := published(r.GetVolumeId(), r.GetVolumePath()); err != nil {
