@@ -125,6 +125,41 @@ func TestEveryViolationIsCaught(t *testing.T) {
 	}
 }
 
+// importing is a good tree with a file in dir that imports one package more.
+func importing(t *testing.T, dir, imported string) *arch.Tree {
+	t.Helper()
+	files := maps.Clone(good)
+	files[dir+"/x.go"] = fmt.Sprintf("package x\n\nimport _ %q\n", imported)
+	return load(t, files)
+}
+
+func TestEveryLayerIsHeld(t *testing.T) {
+	for _, l := range arch.Layers {
+		nobodys := "cmd/dm" // a program: no layer may import it
+		if l.Dir == nobodys {
+			nobodys = "cmd/dotmesh"
+		}
+		got := arch.CheckLayers(importing(t, l.Dir, module+"/"+nobodys), arch.Layers)
+		if len(got) != 1 || got[0].Reason != l.Reason {
+			t.Errorf("%s imports %s: got %v, want a violation because %s", l.Dir, nobodys, got, l.Reason)
+		}
+	}
+}
+
+func TestEveryRoomIsKept(t *testing.T) {
+	for _, r := range arch.Rooms {
+		got := arch.CheckRooms(importing(t, "pkg/dot", r.Import+"/x"), arch.Rooms)
+		if len(got) != 1 || got[0].Reason != r.Reason {
+			t.Errorf("pkg/dot imports %s: got %v, want a violation because %s", r.Import, got, r.Reason)
+		}
+		for _, dir := range r.Dirs {
+			if got := arch.CheckRooms(importing(t, dir, r.Import+"/x"), arch.Rooms); len(got) != 0 {
+				t.Errorf("%s imports %s, which lives there: got %v", dir, r.Import, got)
+			}
+		}
+	}
+}
+
 func TestFoundation(t *testing.T) {
 	files := maps.Clone(good)
 	if got, want := len(arch.CheckFoundation(load(t, files), arch.Foundation)), len(arch.Foundation)-1; got != want {
