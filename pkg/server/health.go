@@ -140,7 +140,3 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text + "\n")) // the client may be gone
 }
-
-// hangUp has the connection closed after this answer, so that a stranger keeps
-// none open. net/http does it for HTTP/2 too, with a GOAWAY.
-func hangUp(w http.ResponseWriter) { w.Header().Set("Connection", "close") }

@@ -176,3 +176,7 @@ func (c *peerConn) Close() error {
 	defer c.release()
 	return c.Conn.Close()
 }
+
+// hangUp has the connection closed after this answer, so that a stranger keeps
+// none open. net/http does it for HTTP/2 too, with a GOAWAY.
+func hangUp(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
