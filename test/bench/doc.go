@@ -6,5 +6,5 @@
 //
 // Its one test has the build tag "bench" and needs root and ZFS. It prints a
 // table and does not fail for being slow. BENCH_DOTS is the number of dots to go
-// up to (default 1000, which takes most of an hour on an emulated machine).
+// up to (default 1000, which takes above an hour on an emulated machine).
 package bench
