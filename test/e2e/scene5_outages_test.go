@@ -50,7 +50,7 @@ func killServer(t *testing.T, round int) {
 	onNode(t, `pkill -KILL -f '^(/usr/local/bin/)?dotmesh server'`)
 	if round%2 == 1 {
 		sys.kubectl("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
-		waitServer(t)
+		sys.wait(podLimit, "condition=Ready", "pod/"+successor(sys, name))
 		return
 	}
 	n, err := strconv.Atoi(count)
@@ -59,6 +59,20 @@ func killServer(t *testing.T, round int) {
 	}
 	sys.wait(podLimit, fmt.Sprintf("jsonpath={.status.containerStatuses[0].restartCount}=%d", n+1), "pod/"+name)
 	sys.wait(podLimit, "condition=Ready", "pod/"+name)
+}
+
+// successor waits for the pod that is made in the place of one that was deleted: the
+// Deployment's own status may still be of the one before.
+func successor(sys kube, before string) (name string) {
+	sys.t.Helper()
+	eventually(sys.t, podLimit, "another pod of the server", func() error {
+		name = sys.kubectl("get", "pod", "-l", serverSelector, "-o", "jsonpath={.items[*].metadata.name}")
+		if name == "" || strings.Contains(name, before) || strings.Contains(name, " ") {
+			return fmt.Errorf("the pods are %q", name)
+		}
+		return nil
+	})
+	return name
 }
 
 // waitServer waits until the Deployment has its pod, ready.
