@@ -30,6 +30,7 @@ func sceneRecovery(t *testing.T) {
 	waitAcks(t, f, 5)
 	dots, volumes, commits := dm(t, "list", "-o", "name"), volumesOfPVs(k), logOf(t, "survivor")
 
+	lost := time.Now()
 	loseRegistry(t)
 
 	if now := volumesOfPVs(k); now != volumes {
@@ -43,7 +44,7 @@ func sceneRecovery(t *testing.T) {
 	}
 	useRecovered(t, k)
 	waitAcks(t, f, 5)
-	checkWriter(t, readWriter(k, "writer", "writer"), readWriter(k, "writer", "control"))
+	checkWriter(t, readWriter(k, "writer", "writer").since(lost), readWriter(k, "writer", "control"))
 	checkRecords(k, "writer", "writer", "/data/records", f.acked())
 }
 

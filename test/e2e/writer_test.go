@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,6 +86,12 @@ func (r *report) line(text string) {
 			r.gaps = append(r.gaps, gap{stamp - ms, stamp})
 		}
 	}
+}
+
+// since leaves out the gaps that ended before a moment.
+func (r report) since(moment time.Time) report {
+	r.gaps = slices.DeleteFunc(slices.Clone(r.gaps), func(g gap) bool { return g.to < moment.UnixMilli() })
+	return r
 }
 
 // readWriter reads the log of a writer's container.
