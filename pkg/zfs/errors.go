@@ -220,7 +220,7 @@ var kinds = []struct {
 var quoted = regexp.MustCompile(`'[^'\n]*'`)
 
 // conflicting is how promote names a snapshot that both sides have.
-var conflicting = regexp.MustCompile(`conflicting snapshot '[^'\s]*'`)
+var conflicting = regexp.MustCompile(`conflicting snapshot '[^'\s]+'`)
 
 // classify reads standard error. It is a pure function, fuzzed and tested on
 // captured output.
