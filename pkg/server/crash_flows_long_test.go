@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
@@ -212,7 +213,7 @@ func history(t *testing.T, x *matrix) {
 
 func crashStarts() []crashStart {
 	return []crashStart{
-		{name: "start", setup: history},
+		{name: "start", setup: history, before: func(x *matrix) { x.outdatePool() }},
 		{name: "recover", recover: true, setup: history, before: func(x *matrix) {
 			// One that was used for nothing has an identity of its own.
 			x.loseRegistry()
@@ -235,5 +236,22 @@ func crashStarts() []crashStart {
 				t.Errorf("readonly of a recovered volume: got %q, %v", got, err)
 			}
 		}},
+	}
+}
+
+// outdatePool has the registry tell of the pool what a start has to write anew.
+func (x *matrix) outdatePool() {
+	x.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	x.registry(ctx)
+	pools, err := x.store.ListPools(ctx)
+	if err != nil || len(pools) != 1 {
+		x.t.Fatalf("got %d pools, %v, want one", len(pools), err)
+	}
+	old := pools[0].Value
+	old.ZFSVersion = "of before an upgrade"
+	if err := x.store.Txn().Unchanged(store.PoolKey(old.ID), pools[0].Revision).PutPool(old).Commit(ctx); err != nil {
+		x.t.Fatal(err)
 	}
 }
