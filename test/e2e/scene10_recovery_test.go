@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -110,4 +111,10 @@ func loseRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	onNode(t, "rm -r /var/lib/dotmesh/etcd.old")
+	eventually(t, time.Minute, "dm is answered", func() error { // when kube-proxy knows of the new pod
+		if code, _, errOut := tryDM(t, "version"); code != 0 {
+			return fmt.Errorf("exit code %d: %s", code, errOut)
+		}
+		return nil
+	})
 }
