@@ -46,6 +46,8 @@ var Layers = []Layer{
 		"the node service reaches dots through the server's socket; of zfs it may use the fence"},
 	{"pkg/csi", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/keylock"},
 		"csi reaches dots through client alone"},
+	{"pkg/operator/config", nil,
+		"the configuration is read and compared without a cluster, and by whoever asks what a change would do"},
 	// To come.
 	{"pkg/operator", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/store/members"},
 		"the operator runs servers and never touches what they hold; of the store it needs etcd's membership (pkg/store/members, to come)"},
@@ -66,8 +68,8 @@ type Room struct {
 	Reason string
 }
 
-// Rooms hold for every one that matches an import. pkg/cli/kube, pkg/cli/host,
-// pkg/replication and pkg/operator are to come.
+// Rooms hold for every one that matches an import. pkg/cli/kube, pkg/cli/host and
+// pkg/replication are to come.
 var Rooms = []Room{
 	{"os/exec", nil, []string{"pkg/zfs", "pkg/cli/kube", "pkg/cli/host"},
 		"one place starts processes: with a context, LC_ALL=C, exit code and stderr kept"},
@@ -121,6 +123,8 @@ var LinkRules = []Links{
 		"a server speaks no Kubernetes"},
 	{"./pkg/csi/...", []string{"go.etcd.io", "MODULE/pkg/store", "MODULE/pkg/engine", "MODULE/pkg/server"},
 		"csi reaches dots through client alone"},
+	{"./pkg/operator/config", []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+		"the configuration is pure: it reaches no cluster"},
 	{"./pkg/dot", []string{"os/exec", "net/http", "k8s.io", "google.golang.org"},
 		"the domain is pure"},
 }

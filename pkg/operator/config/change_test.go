@@ -1,0 +1,104 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestChangeOfEveryKey is the table of docs and issue: a key, its change, and
+// what it does without and with pools, where -1 is refused.
+func TestChangeOfEveryKey(t *testing.T) {
+	const refused = Effect(-1)
+	for _, c := range []struct {
+		key, from, to  string
+		without, while Effect
+	}{
+		{"storageMode", "local", "pvcPerNode", Anew, refused},
+		{"storageMode", "pvcPerNode", "local", Anew, refused},
+		{"poolName", "pool", "tank", Anew, refused},
+		{"local.poolLocation", "/var/lib/dotmesh", "/mnt", Anew, refused},
+		{"pvcPerNode.storageClass", "standard", "fast", NewPVCs, NewPVCs},
+		{"pvcPerNode.volumeMode", "Block", "Filesystem", NewPVCs, NewPVCs},
+		{"local.poolSizePerNode", "10G", "11G", Grow, Grow},
+		{"local.poolSizePerNode", "10G", "9G", Anew, refused},
+		{"pvcPerNode.pvSizePerNode", "10G", "10241Mi", Grow, Grow},
+		{"pvcPerNode.pvSizePerNode", "10Gi", "10e9", Anew, refused},
+		{"kubeletDir", "/var/lib/kubelet", "/data/kubelet", Rolling, Rolling},
+		{"nodeSelector", "", "disk=ssd", AtOnce, AtOnce},
+		{"upgradesUrl", "", "https://a.example/", AtOnce, AtOnce},
+		{"upgradesIntervalSeconds", "14400", "3600", AtOnce, AtOnce},
+		{"logAddress", "", "tcp://logs:601", AtOnce, AtOnce},
+		{"replicas", "2", "all", AtOnce, AtOnce},
+		{"syncInterval", "60s", "30s", AtOnce, AtOnce},
+		{"failoverAfter", "180s", "10m", AtOnce, AtOnce},
+	} {
+		from, to := parsed(t, map[string]string{c.key: c.from}), parsed(t, map[string]string{c.key: c.to})
+		for pools, want := range map[bool]Effect{false: c.without, true: c.while} {
+			plan, err := from.Change(to, pools)
+			if want == refused {
+				problems := refusal(t, err)
+				if len(problems) != 1 || problems[0].Key != c.key || plan != nil {
+					t.Errorf("%s, pools %v: got %v, %v, want a refusal", c.key, pools, plan, problems)
+					continue
+				}
+				for _, part := range []string{from.Data()[c.key], to.Data()[c.key], "while pools exist", "make a new cluster", "pull the dots across"} {
+					if !strings.Contains(problems[0].Message, part) {
+						t.Errorf("%s: %q does not tell %q", c.key, problems[0], part)
+					}
+				}
+				continue
+			}
+			if wanted := (Plan{{c.key, from.Data()[c.key], to.Data()[c.key], want}}); err != nil || !slices.Equal(plan, wanted) {
+				t.Errorf("%s, pools %v: got %v, %v, want %v", c.key, pools, plan, err, wanted)
+			}
+		}
+	}
+}
+
+func TestEveryKeyHasAnEffect(t *testing.T) {
+	from := Config{}
+	plan, err := from.Change(parsed(t, map[string]string{"nodeSelector": "a", "upgradesUrl": "http://a", "logAddress": "a"}), false)
+	if err != nil || len(plan) != len(settings()) {
+		t.Fatalf("got %v, %v, want a change of each key", plan, err)
+	}
+	for _, c := range plan {
+		if strings.Contains(c.String(), "Effect(") || !strings.HasPrefix(c.String(), c.Key+": ") {
+			t.Errorf("got %q", c)
+		}
+	}
+	if got := Effect(7).String(); got != "Effect(7)" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestSpelling shows that no change is seen where only the spelling is another.
+func TestSpelling(t *testing.T) {
+	a := parsed(t, map[string]string{"local.poolSizePerNode": "10G", "nodeSelector": "b in (y,x),a", "failoverAfter": "180s", "logAddress": "Logs", "flexvolumeDriverDir": "/x"})
+	b := parsed(t, map[string]string{"local.poolSizePerNode": "10240MiB", "nodeSelector": "a, b in (x,y)", "failoverAfter": "3m\n", "logAddress": "udp://logs:514"})
+	if plan, err := a.Change(b, true); err != nil || len(plan) > 0 {
+		t.Errorf("got %v, %v, want no change", plan, err)
+	}
+}
+
+// TestNothingIsHalfTaken has good changes beside two that are refused.
+func TestNothingIsHalfTaken(t *testing.T) {
+	from := parsed(t, map[string]string{"replicas": "2", "poolName": "pool", "local.poolSizePerNode": "10G"})
+	before := from.Data()
+	to := parsed(t, map[string]string{"replicas": "3", "poolName": "tank", "local.poolSizePerNode": "9G", "kubeletDir": "/k"})
+	plan, err := from.Change(to, true)
+	var keys []string
+	for _, p := range refusal(t, err) {
+		keys = append(keys, p.Key)
+	}
+	if plan != nil || !slices.Equal(keys, []string{"poolName", "local.poolSizePerNode"}) {
+		t.Errorf("got %v, %v, want a refusal of both and no plan", plan, keys)
+	}
+	if !reflect.DeepEqual(from.Data(), before) {
+		t.Errorf("got %v, want %v", from.Data(), before)
+	}
+	if plan, err := from.Change(to, false); err != nil || len(plan) != 4 {
+		t.Errorf("without pools: got %v, %v, want four changes", plan, err)
+	}
+}

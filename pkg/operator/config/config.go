@@ -1,0 +1,95 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Config is what the ConfigMap says, or its defaults. It comes from Parse.
+type Config struct {
+	NodeSelector NodeSelector
+	// UpgradesURL is none when nobody is to be asked for newer versions.
+	UpgradesURL      UpgradesURL
+	UpgradesInterval time.Duration
+	LogAddress       LogAddress
+	KubeletDir       HostPath
+
+	StorageMode StorageMode
+	PoolName    PoolName
+	Local       Local
+	PVCPerNode  PVCPerNode
+
+	// These three are passed on to the servers.
+	Replicas      Replicas
+	SyncInterval  time.Duration
+	FailoverAfter time.Duration
+}
+
+// Local is what StorageMode LocalMode uses.
+type Local struct {
+	PoolSize     Size
+	PoolLocation HostPath
+}
+
+// PVCPerNode is what StorageMode PVCPerNodeMode uses.
+type PVCPerNode struct {
+	PVSize       Size
+	StorageClass StorageClass
+	VolumeMode   corev1.PersistentVolumeMode
+}
+
+// Parse reads the ConfigMap's data. Its error is a *Refusal; the warnings hold
+// either way. Space around a value is not part of it, because a ConfigMap made
+// from files, or from a YAML block, ends each with a newline.
+func Parse(data map[string]string) (Config, []Remark, error) {
+	var c Config
+	var problems []Remark
+	for _, s := range settings() {
+		value, given := data[s.key]
+		if !given {
+			value = s.fallback
+		}
+		if err := s.set(&c, strings.TrimSpace(value)); err != nil {
+			problems = append(problems, Remark{s.key, err.Error() + s.hintDefault()})
+		}
+	}
+	var warnings []Remark
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		switch {
+		case key == keyFlexvolumeDriverDir:
+			warnings = append(warnings, flexvolumeWarning(c.KubeletDir))
+		case !isKnown(key):
+			problems = append(problems, unknown(key))
+		}
+	}
+	if len(problems) > 0 {
+		return Config{}, warnings, &Refusal{problems}
+	}
+	return c, warnings, nil
+}
+
+// Data is the configuration as a ConfigMap's data, with every key. Equal
+// configurations have equal data.
+func (c Config) Data() map[string]string {
+	data := map[string]string{}
+	for _, s := range settings() {
+		data[s.key] = s.text(&c)
+	}
+	return data
+}
+
+// flexvolumeWarning answers a key that every ConfigMap of the flexvolume driver
+// has, so that such a ConfigMap goes on to work.
+func flexvolumeWarning(kubeletDir HostPath) Remark {
+	now := ""
+	if !kubeletDir.IsZero() {
+		now = fmt.Sprintf(" (now %q)", kubeletDir)
+	}
+	return Remark{keyFlexvolumeDriverDir, fmt.Sprintf("does nothing any more: dotmesh is a CSI driver, which kubelet finds below %s%s. Remove this key, and set %s if kubelet's --root-dir is another directory on your nodes",
+		keyKubeletDir, now, keyKubeletDir)}
+}

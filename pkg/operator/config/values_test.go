@@ -1,0 +1,130 @@
+package config
+
+import (
+	"reflect"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
+)
+
+// TestSize has, to "3KB", what cmd/dotmesh tests of --pool-size: one meaning
+// everywhere.
+func TestSize(t *testing.T) {
+	for in, want := range map[string]int64{
+		"10G": 10 << 30, "512MiB": 512 << 20, "64M": 64 << 20, "1024": 1024, "2T": 2 << 40, "3KB": 3 << 10,
+		"10Gi": 10 << 30, "10GiB": 10 << 30, "10GB": 10 << 30, "8191P": 8191 << 50, "7E": 7 << 60, "1k": 1024, "12B": 12,
+		"1.5Gi": 3 << 29, ".5G": 1 << 29, "5.Ki": 5 << 10, "10e9": 10e9, "1E10": 1e10, "1.5e+3": 1500, "1.3Gi": 1395864372, "0.1": 1, "007": 7,
+	} {
+		if got, err := ParseSize(in); err != nil || got.Bytes() != want {
+			t.Errorf("%q: got %d, %v, want %d", in, got.Bytes(), err, want)
+		}
+	}
+	for _, in := range []string{"", "G", "-1G", "+1G", "10X", "9999999P", "10GG", "0", "0.0G", "8E", "1e19", "1e999", "10i", "iB", "100m", "1 G", "1,5G", "1Gb", "1g", "0x10", "1e-1", "10KM", "１G"} {
+		if got, err := ParseSize(in); err == nil {
+			t.Errorf("%q: got %d, want an error", in, got.Bytes())
+		}
+	}
+}
+
+func TestSizeToKubernetes(t *testing.T) {
+	for in, want := range map[string]string{"10G": "10Gi", "1536M": "1536Mi", "1000": "1000", "1Ei": "1024Pi", "3K": "3Ki"} {
+		size, err := ParseSize(in)
+		if err != nil || size.String() != want {
+			t.Errorf("%q: got %s, %v, want %s", in, size, err, want)
+		}
+		if q := size.Quantity(); q.Cmp(resource.MustParse(want)) != 0 {
+			t.Errorf("%q: got %s, want %s", in, q.String(), want)
+		}
+	}
+	if pool.MinSize != minPoolSize {
+		t.Errorf("servers want %d bytes, the configuration %d", pool.MinSize, minPoolSize)
+	}
+}
+
+func TestNodeSelectorAsAffinity(t *testing.T) {
+	type requirement = corev1.NodeSelectorRequirement
+	for in, want := range map[string][]requirement{
+		"a=b":             {{Key: "a", Operator: "In", Values: []string{"b"}}},
+		"a==b":            {{Key: "a", Operator: "In", Values: []string{"b"}}},
+		"a=":              {{Key: "a", Operator: "In", Values: []string{""}}},
+		"a!=b":            {{Key: "a", Operator: "NotIn", Values: []string{"b"}}},
+		"a in (c,b,c)":    {{Key: "a", Operator: "In", Values: []string{"b", "c"}}},
+		"a notin (b,c)":   {{Key: "a", Operator: "NotIn", Values: []string{"b", "c"}}},
+		"x.io/a":          {{Key: "x.io/a", Operator: "Exists"}},
+		"!a":              {{Key: "a", Operator: "DoesNotExist"}},
+		"a>4":             {{Key: "a", Operator: "Gt", Values: []string{"4"}}},
+		"a<4":             {{Key: "a", Operator: "Lt", Values: []string{"4"}}},
+		"b,a=x,!c ,a!=y ": {{Key: "c", Operator: "DoesNotExist"}, {Key: "a", Operator: "NotIn", Values: []string{"y"}}, {Key: "a", Operator: "In", Values: []string{"x"}}, {Key: "b", Operator: "Exists"}},
+	} {
+		n, err := ParseNodeSelector(in)
+		if err != nil {
+			t.Errorf("%q: %v", in, err)
+			continue
+		}
+		wanted := &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: want}}}
+		if got := n.Affinity(); !reflect.DeepEqual(got, wanted) {
+			t.Errorf("%q: got %v, want %v", in, got, wanted)
+		}
+	}
+}
+
+func TestNodeSelectorMatches(t *testing.T) {
+	for _, c := range []struct {
+		selector string
+		node     map[string]string
+		want     bool
+	}{
+		{"", nil, true},
+		{"", map[string]string{"a": "b"}, true},
+		{"a=b", map[string]string{"a": "b", "c": "d"}, true},
+		{"a=b,c", map[string]string{"a": "b"}, false},
+		{"a!=b", nil, true},
+		{"a>9", map[string]string{"a": "10"}, true},
+		{"a>9", map[string]string{"a": "9"}, false},
+		{"!a", map[string]string{"a": ""}, false},
+	} {
+		n, err := ParseNodeSelector(c.selector)
+		if err != nil || n.Matches(c.node) != c.want {
+			t.Errorf("%q, %v: got %v, %v, want %v", c.selector, c.node, n.Matches(c.node), err, c.want)
+		}
+	}
+}
+
+func TestLogAddressForDialers(t *testing.T) {
+	a, err := ParseLogAddress("tcp://[fd00::0:1]:601")
+	if err != nil || a.Network() != "tcp" || a.HostPort() != "[fd00::1]:601" || a.IsZero() {
+		t.Errorf("got %q, %q, %v", a.Network(), a.HostPort(), err)
+	}
+}
+
+func TestReplicasCount(t *testing.T) {
+	for in, want := range map[string]int{"all": 0, "1": 1, "7": 7} {
+		r, err := ParseReplicas(in)
+		if n, all := r.Count(); err != nil || n != want || all != (in == "all") {
+			t.Errorf("%s: got %d, %v, %v", in, n, all, err)
+		}
+	}
+}
+
+// samePool tells what zfs thinks of a name that the configuration accepts, also
+// with the suffix that tells pools on PVCs apart.
+func samePool(name PoolName) error {
+	if _, err := zfs.ParsePoolName(name.String()); err != nil {
+		return err
+	}
+	_, err := zfs.ParsePoolName(name.String() + "-0123abcd")
+	return err
+}
+
+func TestPoolNamesAreThoseOfZFS(t *testing.T) {
+	for _, s := range []string{"a", "pool", "log", "logs", "c0", "c9d0", "c", "cx", "mirror", "mirro", "raidz1", "draid", "spare", "spar", "Log", "Mirror", "a.", "a:b", "a_b-c", ".a", "_a", "1a", "a%b", "a b", "a/b", "", "é"} {
+		_, theirs := zfs.ParsePoolName(s)
+		if _, ours := ParsePoolName(s); (ours == nil) != (theirs == nil) {
+			t.Errorf("%q: the configuration says %v, zfs %v", s, ours, theirs)
+		}
+	}
+}
