@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestChangeOfEveryKey is the table of docs and issue: a key, its change, and
-// what it does without and with pools, where -1 is refused.
+// TestChangeOfEveryKey has a key, its change, and what that does without pools
+// and while there are some.
 func TestChangeOfEveryKey(t *testing.T) {
 	const refused = Effect(-1)
 	for _, c := range []struct {

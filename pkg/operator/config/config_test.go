@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -22,8 +23,8 @@ func parsed(t *testing.T, data map[string]string) Config {
 // refusal is what Parse or Change must have answered with.
 func refusal(t *testing.T, err error) []Remark {
 	t.Helper()
-	r, ok := err.(*Refusal) //nolint:errorlint // it is promised unwrapped
-	if !ok {
+	var r *Refusal
+	if !errors.As(err, &r) {
 		t.Fatalf("got %v, want a *Refusal", err)
 	}
 	return r.Problems

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // dataOf has a key and its value on each line, "key=value".
@@ -84,6 +85,35 @@ func FuzzSize(f *testing.F) {
 			if got := q.Value(); err == nil && got != size.Bytes() {
 				t.Errorf("%q: got %d, Kubernetes reads %d from %s", s, size.Bytes(), got, spelling)
 			}
+		}
+	})
+}
+
+// FuzzNodeSelector holds what is made of a selector to what kubectl reads in it,
+// for a node with the labels a=value and b=5.
+func FuzzNodeSelector(f *testing.F) {
+	for _, s := range []string{"", "a", "!a", "a=b", "a==b,b!=5", "a in (b,,c)", "a notin ()", "b>4,b<6", "in in (in)", "notin", "a=b,", "a,a,a", "x.io/a=b\t"} {
+		f.Add(s, "b")
+	}
+	f.Fuzz(func(t *testing.T, s, value string) {
+		n, err := ParseNodeSelector(s)
+		theirs, refused := labels.Parse(s)
+		if (err == nil) != (refused == nil) {
+			t.Fatalf("%q: got %v, kubectl %v", s, err, refused)
+		}
+		if err != nil {
+			return
+		}
+		node := map[string]string{"a": value, "b": "5"}
+		if n.Matches(node) != theirs.Matches(labels.Set(node)) {
+			t.Errorf("%q: got %v for %v", s, n.Matches(node), node)
+		}
+		again, err := ParseNodeSelector(n.String())
+		if err != nil || !reflect.DeepEqual(again.Affinity(), n.Affinity()) || again.String() != n.String() {
+			t.Errorf("%q: got %q, then %q, %v", s, n, again, err)
+		}
+		if (n.Affinity() == nil) != theirs.Empty() {
+			t.Errorf("%q: got %v", s, n.Affinity())
 		}
 	})
 }
