@@ -43,11 +43,26 @@ func newKube(t *testing.T, ns string) kube {
 	return k
 }
 
+// toTell is kept of the time that go test allows, for a failure to be told and the
+// cluster to be taken down.
+const toTell = 4 * time.Minute
+
+// inTime is a deadline after limit, or earlier where the tests have to end.
+func inTime(t *testing.T, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	end, set := t.Deadline()
+	if !set {
+		return ctx, cancel
+	}
+	ctx, cancelEnd := context.WithDeadline(ctx, end.Add(-toTell))
+	return ctx, func() { cancelEnd(); cancel() }
+}
+
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
 
 // try runs kubectl in the namespace.
 func (k kube) try(limit time.Duration, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := inTime(k.t, limit)
 	defer cancel()
 	out, err := suite.cluster.Kubectl(ctx, append([]string{"-n", k.ns}, args...)...)
 	return string(out), err
@@ -75,7 +90,7 @@ func (k kube) apply(objects ...fmt.Stringer) {
 
 func (k kube) applyYAML(text string) {
 	k.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := inTime(k.t, callLimit)
 	defer cancel()
 	if _, err := suite.cluster.KubectlInput(ctx, strings.NewReader(text), "-n", k.ns, "apply", "-f", "-"); err != nil {
 		k.t.Fatalf("%v\n%s", err, text)
@@ -131,7 +146,7 @@ func (k kube) get(object, jsonpath string) string {
 
 // tryExec runs a shell command in a pod and gives what it wrote to both streams.
 func (k kube) tryExec(pod, script string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := inTime(k.t, callLimit)
 	defer cancel()
 	out, err := suite.cluster.Kubectl(ctx, "-n", k.ns, "exec", pod, "--", "sh", "-c", "exec 2>&1; "+script)
 	return strings.TrimSpace(string(out)), err
@@ -192,7 +207,8 @@ func (k kube) waitEvent(limit time.Duration, object string, says ...string) {
 // eventually tries until there is no error.
 func eventually(t *testing.T, limit time.Duration, what string, try func() error) {
 	t.Helper()
-	deadline := time.After(limit)
+	ctx, cancel := inTime(t, limit)
+	defer cancel()
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
 	for {
@@ -201,7 +217,7 @@ func eventually(t *testing.T, limit time.Duration, what string, try func() error
 			return
 		}
 		select {
-		case <-deadline:
+		case <-ctx.Done():
 			t.Fatalf("%s: not within %v: %v", what, limit, err)
 		case <-tick.C:
 		}
@@ -211,7 +227,7 @@ func eventually(t *testing.T, limit time.Duration, what string, try func() error
 // onNode runs a shell command on the node.
 func onNode(t *testing.T, script string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := inTime(t, callLimit)
 	defer cancel()
 	out, err := suite.cluster.Node(1).SSH(ctx, script)
 	if err != nil {
@@ -232,7 +248,7 @@ func dm(t *testing.T, args ...string) string {
 
 func tryDM(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := inTime(t, callLimit)
 	defer cancel()
 	return suite.dm(ctx, args...)
 }

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -89,7 +88,7 @@ func useRecovered(t *testing.T, k kube) {
 // loseRegistry takes etcd's data away and has the server write it again.
 func loseRegistry(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := inTime(t, 10*time.Minute)
 	defer cancel()
 	sys := kube{t: t, ns: system}
 	sys.kubectl("scale", "deployment/dotmesh-server", "statefulset/dotmesh-etcd", "--replicas=0")

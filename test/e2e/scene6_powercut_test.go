@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,7 +25,7 @@ func scenePowerCut(t *testing.T) {
 	starts := len(readWriter(k, "stays", "writer").starts)
 
 	node := suite.cluster.Node(1)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := inTime(t, 10*time.Minute)
 	defer cancel()
 	if err := node.PowerCut(ctx); err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func names(claims []fmt.Stringer) []string {
 
 // badAPIInput throws at the API's port what does not belong there.
 func badAPIInput(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := inTime(t, 3*time.Minute)
 	defer cancel()
 	ca := filepath.Join(suite.work, "ca-of-server.crt")
 	text, err := suite.secret(ctx, "dotmesh-ca-cert", "ca.crt")
