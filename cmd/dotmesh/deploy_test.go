@@ -19,7 +19,7 @@ import (
 // containers are those of the rendered manifests that run this program.
 func containers(t *testing.T) []corev1.Container {
 	t.Helper()
-	text, err := os.ReadFile("../../deploy/rendered/dotmesh.yaml")
+	text, err := os.ReadFile("../../deploy/rendered/dotmesh-static.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

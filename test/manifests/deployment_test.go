@@ -17,7 +17,7 @@ import (
 )
 
 func rendered(t *testing.T) []runtime.Object {
-	return parse(t, filepath.Join(root, "deploy/rendered/dotmesh.yaml"))
+	return parse(t, filepath.Join(root, "deploy/rendered/dotmesh-static.yaml"))
 }
 
 // find gives the one object of type T with a name.

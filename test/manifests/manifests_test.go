@@ -98,7 +98,7 @@ func glob(t *testing.T, patterns ...string) []string {
 }
 
 func TestEveryFileParses(t *testing.T) {
-	for _, f := range glob(t, "deploy/base/*.yaml", "deploy/rendered/*.yaml", "deploy/examples/*.yaml", "sidecars/*.yaml") {
+	for _, f := range glob(t, "deploy/base/*.yaml", "deploy/static/*.yaml", "deploy/rendered/*.yaml", "deploy/examples/*.yaml", "sidecars/*.yaml") {
 		if len(parse(t, f)) == 0 {
 			t.Errorf("%s holds no object", f)
 		}
