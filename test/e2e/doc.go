@@ -1,7 +1,7 @@
 // Package e2e shows on a real cluster what dotmesh promises: real kubelet, real
 // CSI sidecars, real ZFS, our own manifests and images. Its tests have the build
-// tag e2e, need root and the lab's programs (package lab), and share one boot of
-// a cluster with one node:
+// tag e2e, need root and the lab's programs (package lab). TestScenes is of the static
+// deployment on one node, and its scenes share one boot:
 //
 //	test/run e2e
 //	go test -tags e2e -count=1 -timeout 28m -v -run TestScenes/6PowerCut ./test/e2e

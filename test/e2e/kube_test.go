@@ -236,14 +236,26 @@ func onNode(t *testing.T, script string) string {
 	return strings.TrimSpace(out)
 }
 
-// dm runs dm, which must succeed, and gives its output.
+// noAnswer is dm's exit code that says that trying again may help.
+const noAnswer = 6
+
+// dm runs dm, which must succeed, and gives its output. As a person would, it tries
+// again for a minute where there is no answer: a host that is busy with something
+// else makes probes late, and kube-proxy then refuses connections for a while.
 func dm(t *testing.T, args ...string) string {
 	t.Helper()
-	code, out, errOut := tryDM(t, args...)
-	if code != 0 {
-		t.Fatalf("dm %s: exit code %d\n%s", strings.Join(args, " "), code, errOut)
+	begin := time.Now()
+	for {
+		code, out, errOut := tryDM(t, args...)
+		switch {
+		case code == 0:
+			return out
+		case code != noAnswer || time.Since(begin) > time.Minute:
+			t.Fatalf("dm %s: exit code %d\n%s", strings.Join(args, " "), code, errOut)
+		}
+		t.Logf("dm %s: no answer, trying again: %s", strings.Join(args, " "), errOut)
+		time.Sleep(2 * time.Second)
 	}
-	return out
 }
 
 func tryDM(t *testing.T, args ...string) (code int, stdout, stderr string) {

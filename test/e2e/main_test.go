@@ -4,39 +4,46 @@ package e2e
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 	"time"
 )
 
-// suite is the cluster that all scenes share; TestMain makes it.
+// suite is the cluster of the test that runs; begin makes it.
 var suite *world
 
 const bootLimit = 20 * time.Minute
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// A second signal ends the process; the lab's machines die with it.
-	context.AfterFunc(ctx, stop)
-	boot, cancel := context.WithTimeout(ctx, bootLimit)
+// begin gives a test its cluster, with dotmesh installed on it, until the test ends.
+// The lab's machines die with this process, however it ends.
+func begin(t *testing.T, s site) {
+	t.Helper()
+	ctx, cancel := inTime(t, bootLimit)
 	defer cancel()
-	w, err := newWorld(boot)
+	w, err := newWorld(ctx, s)
 	if w != nil {
-		defer w.close()
+		t.Cleanup(w.close)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e: the cluster did not come up:", err)
 		if w != nil && w.cluster != nil {
 			w.dump("boot", nil)
 		}
-		return 1
+		t.Fatalf("the cluster did not come up: %v", err)
 	}
 	suite = w
-	return m.Run()
+}
+
+// site is a kind of cluster.
+type site struct {
+	nodes int
+	// install puts dotmesh on the cluster as a person would.
+	install func(w *world, ctx context.Context) error
+	// parts are what it is then waited for, as `kubectl rollout status` names them.
+	parts []string
+}
+
+// oneNode is the static deployment.
+var oneNode = site{
+	nodes:   1,
+	install: (*world).installStatic,
+	parts:   []string{"sts/dotmesh-etcd", "deploy/dotmesh-server", "ds/dotmesh-node", "deploy/dotmesh-controller"},
 }

@@ -95,8 +95,8 @@ func withoutEtcd(t *testing.T, k kube, f *follower) {
 	for time.Since(stopped) < time.Minute {
 		asked := time.Now()
 		code, out, errOut := tryDM(t, "commit", "outages", "-m", "without etcd", "--timeout", "20s")
-		if code != 6 {
-			t.Errorf("dm commit without etcd: exit code %d, want 6 (no answer): %s%s", code, out, errOut)
+		if code != noAnswer {
+			t.Errorf("dm commit without etcd: exit code %d, want %d (no answer): %s%s", code, noAnswer, out, errOut)
 		}
 		if took := time.Since(asked); took > 45*time.Second {
 			t.Errorf("dm commit without etcd took %v to fail", took)

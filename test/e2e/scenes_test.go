@@ -14,6 +14,7 @@ type scene struct {
 // cuts the power comes after, one by one, so that what is left of the first is not
 // laid to the others.
 func TestScenes(t *testing.T) {
+	begin(t, oneNode)
 	t.Run("AtOnce", func(t *testing.T) {
 		for _, s := range []scene{
 			{"1Volumes", sceneVolumes},

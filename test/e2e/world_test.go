@@ -29,6 +29,7 @@ const (
 
 // world is a cluster with dotmesh installed on it, and a user of dm beside it.
 type world struct {
+	site
 	cluster *lab.Cluster
 	repo    string
 	// work holds programs, certificates and dm's configuration.
@@ -40,12 +41,12 @@ type world struct {
 }
 
 // newWorld gives a world that must be closed also when there is an error.
-func newWorld(ctx context.Context) (*world, error) {
+func newWorld(ctx context.Context, s site) (*world, error) {
 	repo, err := lab.Repository()
 	if err != nil {
 		return nil, err
 	}
-	w := &world{repo: repo, logs: os.Getenv("E2E_LOGS"), keep: os.Getenv("E2E_CLUSTER") != ""}
+	w := &world{site: s, repo: repo, logs: os.Getenv("E2E_LOGS"), keep: os.Getenv("E2E_CLUSTER") != ""}
 	if w.logs == "" {
 		w.logs = filepath.Join(repo, "bin", "e2e")
 	}
@@ -73,7 +74,11 @@ func (w *world) start(ctx context.Context) error {
 		return err
 	}
 	w.progress(begin, "the cluster is up")
-	if err := w.install(ctx, fresh); err != nil {
+	install := w.install
+	if !fresh {
+		install = (*world).reinstall
+	}
+	if err := install(w, ctx); err != nil {
 		return err
 	}
 	w.progress(begin, "dotmesh is installed")
@@ -149,17 +154,13 @@ func (w *world) boot(ctx context.Context, e lab.Env, images []string) (fresh boo
 		name = "e2e-" + hex.EncodeToString(id)
 	}
 	w.cluster, err = lab.Start(ctx, e, lab.Config{
-		Name: name, Images: images, Detach: w.keep, VolatileDisks: os.Getenv("E2E_VOLATILE") != "",
+		Name: name, Nodes: w.nodes, Images: images, Detach: w.keep, VolatileDisks: os.Getenv("E2E_VOLATILE") != "",
 	})
 	return true, err
 }
 
-// install puts the deployment on the cluster as a person would, with the
-// commands of the README.
-func (w *world) install(ctx context.Context, fresh bool) error {
-	if !fresh {
-		return w.reinstall(ctx)
-	}
+// installStatic goes by the commands of the README.
+func (w *world) installStatic(ctx context.Context) error {
 	node := w.cluster.Node(1)
 	certs := filepath.Join(w.work, "certs")
 	if err := w.run(ctx, nil, "dotmesh", "certs", "--host", node.Address(), "--dir", certs); err != nil {
@@ -236,7 +237,7 @@ func (w *world) secret(ctx context.Context, name, file string) ([]byte, error) {
 
 // ready waits for all of our pods.
 func (w *world) ready(ctx context.Context) error {
-	for _, part := range []string{"sts/dotmesh-etcd", "deploy/dotmesh-server", "ds/dotmesh-node", "deploy/dotmesh-controller"} {
+	for _, part := range w.parts {
 		if err := w.kubectl(ctx, "-n", system, "rollout", "status", part, "--timeout=10m"); err != nil {
 			return err
 		}
@@ -252,7 +253,7 @@ func (w *world) addRemote(ctx context.Context, ca string) error {
 		if code == 0 {
 			return nil
 		}
-		if code != 6 {
+		if code != noAnswer {
 			return fmt.Errorf("dm remote add: exit code %d: %s", code, stderr)
 		}
 		select {
