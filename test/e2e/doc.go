@@ -4,7 +4,7 @@
 // deployment on one node, and its scenes share one boot:
 //
 //	test/run e2e
-//	go test -tags e2e -count=1 -timeout 28m -v -run TestScenes/6PowerCut ./test/e2e
+//	go test -tags e2e -count=1 -timeout 43m -v -run TestScenes/6PowerCut ./test/e2e
 //
 // A file holds one scene or a part of one; scene 8, the crash points, needs no
 // kubelet and is in pkg/server and pkg/csi/node. A scene has Kubernetes namespaces of its own and
