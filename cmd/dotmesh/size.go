@@ -34,5 +34,27 @@ func (b *byteSize) Set(s string) error {
 	return nil
 }
 
+// poolSize is the flag --pool-size: a size, or auto, which is 0.
+type poolSize struct{ byteSize }
+
+const autoSize = "auto"
+
+// String gives what Set takes.
+func (p *poolSize) String() string {
+	if p.byteSize == 0 {
+		return autoSize
+	}
+	return p.byteSize.String()
+}
+
+// Set parses what a user wrote.
+func (p *poolSize) Set(s string) error {
+	if s == autoSize {
+		p.byteSize = 0
+		return nil
+	}
+	return p.byteSize.Set(s)
+}
+
 // Type names the flag's type in the help.
 func (b *byteSize) Type() string { return "size" }

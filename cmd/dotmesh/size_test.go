@@ -35,3 +35,18 @@ func FuzzByteSize(f *testing.F) {
 		}
 	})
 }
+
+func TestPoolSize(t *testing.T) {
+	for in, want := range map[string]int64{"10G": 10 << 30, "auto": 0} {
+		var p poolSize
+		if err := p.Set(in); err != nil || int64(p.byteSize) != want || p.String() != in {
+			t.Errorf("%q: got %d, %q, %v, want %d", in, p.byteSize, p.String(), err, want)
+		}
+	}
+	for _, in := range []string{"", "0", "Auto"} {
+		var p poolSize
+		if err := p.Set(in); err == nil {
+			t.Errorf("%q: got %d, want an error", in, p.byteSize)
+		}
+	}
+}

@@ -26,6 +26,9 @@ type VolumeID struct{ text }
 // identity, whatever its pool is called.
 type PoolID struct{ text }
 
+// ClaimID is the UID of the PersistentVolumeClaim that a pool lies on; a UUID.
+type ClaimID struct{ text }
+
 var (
 	uuidGrammar = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 	guidGrammar = regexp.MustCompile(`^[1-9][0-9]{0,19}$`)
@@ -96,6 +99,12 @@ func ParsePoolID(s string) (PoolID, error) {
 	return PoolID{text{s}}, nil
 }
 
+// ParseClaimID accepts a UUID in lower case.
+func ParseClaimID(s string) (ClaimID, error) {
+	t, err := parseUUID("UID of a PersistentVolumeClaim", s)
+	return ClaimID{t}, err
+}
+
 // PoolIDOf makes a pool id of the GUID of a root dataset.
 func PoolIDOf(guid uint64) PoolID { return PoolID{text{strconv.FormatUint(guid, 10)}} }
 
@@ -127,3 +136,6 @@ func (i *VolumeID) UnmarshalText(b []byte) error { return unmarshal(i, b, ParseV
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (i *PoolID) UnmarshalText(b []byte) error { return unmarshal(i, b, ParsePoolID) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (i *ClaimID) UnmarshalText(b []byte) error { return unmarshal(i, b, ParseClaimID) }

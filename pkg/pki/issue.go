@@ -18,8 +18,9 @@ type Role string
 
 // The roles of client certificates.
 const (
-	RoleServer Role = "dotmesh-server" // a server, towards other servers
-	RoleEtcd   Role = "dotmesh-etcd"   // whoever uses the registry
+	RoleServer   Role = "dotmesh-server"   // a server, towards other servers
+	RoleEtcd     Role = "dotmesh-etcd"     // whoever uses the registry
+	RoleOperator Role = "dotmesh-operator" // the operator, towards servers: it asks how they are and has them release pools
 )
 
 // Pair is a certificate and its key in PEM. The certificate is followed by that

@@ -13,8 +13,10 @@ import (
 type Config struct {
 	// NodeName is the Kubernetes node, or host, that the server runs on.
 	NodeName string
-	Pool     PoolConfig
-	Etcd     EtcdConfig
+	// Zone is the failure domain of that node; "" for none.
+	Zone string
+	Pool PoolConfig
+	Etcd EtcdConfig
 	// Listen is the API's TCP address, host:port.
 	Listen string
 	// HealthListen is the TCP address of /healthz and /readyz without TLS, for
@@ -29,6 +31,9 @@ type Config struct {
 	// SecretDir holds the admin's dotmesh-api-key.txt and
 	// dotmesh-admin-password.txt; changes are followed.
 	SecretDir string
+	// SettingsDir holds the operator's settings, a file for each; changes are
+	// followed. "" for none.
+	SettingsDir string
 	// RunDir holds a directory for each pool, with the node service's socket.
 	RunDir string
 	// HostPrefix is where the host's root is mounted when the server runs in a
@@ -46,13 +51,26 @@ type Config struct {
 type PoolConfig struct {
 	// Root is a pool or dataset that exists, to be used as the root.
 	Root string
-	// Name, Location and SizeBytes describe a pool on a file that the server
-	// makes and imports itself.
-	Name      string
-	Location  string
+	// Name is that of a pool that the server makes and imports itself: in a file in
+	// the directory Location, or on the block device Device.
+	Name     string
+	Location string
+	Device   string
+	// SizeBytes is the file's size. 0: as much as its file system has, less what
+	// that needs itself. A device is used whole.
 	SizeBytes int64
 	// Sparse leaves the pool file unallocated.
 	Sparse bool
+	// Multihost has ZFS keep a pool from being imported by two machines at once.
+	Multihost bool
+	// Claim, where the pool's disk can move between nodes, is the UID of the
+	// PersistentVolumeClaim that it is; Generation counts its assignments to a node,
+	// of which this server serves one.
+	Claim      string
+	Generation uint64
+	// TakeOver allows, once in this generation, to import a pool that its last node
+	// has not exported.
+	TakeOver bool
 }
 
 // EtcdConfig says where the registry is. Embedded, or the other fields, are set.
@@ -96,6 +114,9 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.HealthListen); err != nil && c.HealthListen != "" {
 		return dot.Invalid("--health-listen %q is not host:port", c.HealthListen)
 	}
+	if c.SettingsDir != "" && !filepath.IsAbs(c.SettingsDir) {
+		return dot.Invalid("--settings-dir %q is not an absolute path", c.SettingsDir)
+	}
 	if !filepath.IsAbs(c.RunDir) {
 		return dot.Invalid("--run-dir %q is not an absolute path", c.RunDir)
 	}
@@ -104,15 +125,47 @@ func (c Config) Validate() error {
 
 func (c PoolConfig) validate() error {
 	if c.Root != "" {
+		if c.Device != "" || c.Claim != "" || c.Generation != 0 || c.TakeOver || c.Multihost {
+			return dot.Invalid("--root is a pool of somebody else's making: --pool-device, --pool-claim, --pool-generation, --pool-take-over and --pool-multihost do not go with it")
+		}
 		return nil
 	}
 	if c.Name == "" {
 		return dot.Invalid("--pool-name is missing")
 	}
+	if err := c.validatePlace(); err != nil {
+		return err
+	}
+	if c.Claim == "" {
+		if c.Generation != 0 || c.TakeOver {
+			return dot.Invalid("--pool-generation and --pool-take-over are about a claim: --pool-claim is missing")
+		}
+		return nil
+	}
+	if _, err := dot.ParseClaimID(c.Claim); err != nil {
+		return dot.Invalid("--pool-claim: %w", err)
+	}
+	if c.Generation == 0 {
+		return dot.Invalid("--pool-generation is missing: it begins with 1")
+	}
+	return nil
+}
+
+// validatePlace looks at where the pool is to lie.
+func (c PoolConfig) validatePlace() error {
+	if c.Device != "" {
+		if !filepath.IsAbs(c.Device) {
+			return dot.Invalid("--pool-device %q is not an absolute path", c.Device)
+		}
+		if c.SizeBytes != 0 || c.Sparse {
+			return dot.Invalid("a pool on a device has the device's size: --pool-size and --pool-sparse do not go with --pool-device")
+		}
+		return nil
+	}
 	if !filepath.IsAbs(c.Location) {
 		return dot.Invalid("--pool-location %q is not an absolute path", c.Location)
 	}
-	if c.SizeBytes < pool.MinSize {
+	if c.SizeBytes != 0 && c.SizeBytes < pool.MinSize {
 		return dot.Invalid("--pool-size of %d MiB is too small: give it at least %dM", c.SizeBytes>>20, pool.MinSize>>20)
 	}
 	return nil

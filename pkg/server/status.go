@@ -48,3 +48,8 @@ func condition(kind string, err error, good, bad, problem string) *v1.Condition 
 	}
 	return &v1.Condition{Type: kind, Ok: problem == "", Reason: good, Message: problem}
 }
+
+// Release answers the operator.
+func (h statusHandler) Release(context.Context, *connect.Request[v1.ReleaseRequest]) (*connect.Response[v1.ReleaseResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, nil)
+}

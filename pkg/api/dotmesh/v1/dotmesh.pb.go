@@ -3162,6 +3162,7 @@ type GetVersionResponse struct {
 	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	ZfsModule     string                 `protobuf:"bytes,2,opt,name=zfs_module,json=zfsModule,proto3" json:"zfs_module,omitempty"`
 	ZfsUserland   string                 `protobuf:"bytes,3,opt,name=zfs_userland,json=zfsUserland,proto3" json:"zfs_userland,omitempty"`
+	NewerVersion  string                 `protobuf:"bytes,4,opt,name=newer_version,json=newerVersion,proto3" json:"newer_version,omitempty"` // that can be had, where the operator asks for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3217,6 +3218,13 @@ func (x *GetVersionResponse) GetZfsUserland() string {
 	return ""
 }
 
+func (x *GetVersionResponse) GetNewerVersion() string {
+	if x != nil {
+		return x.NewerVersion
+	}
+	return ""
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3264,9 +3272,23 @@ type GetStatusResponse struct {
 	FreeBytes            int64                  `protobuf:"varint,7,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
 	FragmentationPercent uint32                 `protobuf:"varint,8,opt,name=fragmentation_percent,json=fragmentationPercent,proto3" json:"fragmentation_percent,omitempty"`
 	Conditions           []*Condition           `protobuf:"bytes,9,rep,name=conditions,proto3" json:"conditions,omitempty"`
-	Writes               bool                   `protobuf:"varint,10,opt,name=writes,proto3" json:"writes,omitempty"` // the pool wrote when it was last checked
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	Writes               bool                   `protobuf:"varint,10,opt,name=writes,proto3" json:"writes,omitempty"`     // the pool wrote when it was last checked
+	Released             bool                   `protobuf:"varint,11,opt,name=released,proto3" json:"released,omitempty"` // the pool was exported and this server serves nothing more
+	Version              string                 `protobuf:"bytes,12,opt,name=version,proto3" json:"version,omitempty"`
+	Zone                 string                 `protobuf:"bytes,13,opt,name=zone,proto3" json:"zone,omitempty"`
+	// The claim on the disk that the pool lies on (a PersistentVolumeClaim's UID),
+	// and the generation of its assignment that this server serves; "" and 0 for a
+	// pool that stays with its node.
+	Claim      string `protobuf:"bytes,14,opt,name=claim,proto3" json:"claim,omitempty"`
+	Generation uint64 `protobuf:"varint,15,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Something mounts a head, a volume is published to this node, or data is sent
+	// or received; users names a few of them.
+	InUse bool     `protobuf:"varint,16,opt,name=in_use,json=inUse,proto3" json:"in_use,omitempty"`
+	Users []string `protobuf:"bytes,17,rep,name=users,proto3" json:"users,omitempty"`
+	// Pools that pods wait for and that no server serves.
+	WantedPools   []string `protobuf:"bytes,18,rep,name=wanted_pools,json=wantedPools,proto3" json:"wanted_pools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -3369,6 +3391,167 @@ func (x *GetStatusResponse) GetWrites() bool {
 	return false
 }
 
+func (x *GetStatusResponse) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+func (x *GetStatusResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *GetStatusResponse) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *GetStatusResponse) GetClaim() string {
+	if x != nil {
+		return x.Claim
+	}
+	return ""
+}
+
+func (x *GetStatusResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetInUse() bool {
+	if x != nil {
+		return x.InUse
+	}
+	return false
+}
+
+func (x *GetStatusResponse) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetWantedPools() []string {
+	if x != nil {
+		return x.WantedPools
+	}
+	return nil
+}
+
+type ReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the caller knows of GetStatusResponse.generation; another is refused.
+	Generation    uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRequest) Reset() {
+	*x = ReleaseRequest{}
+	mi := &file_dotmesh_v1_dotmesh_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRequest) ProtoMessage() {}
+
+func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dotmesh_v1_dotmesh_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_dotmesh_v1_dotmesh_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ReleaseRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type ReleaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Released      bool                   `protobuf:"varint,1,opt,name=released,proto3" json:"released,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`   // why not
+	Holders       []string               `protobuf:"bytes,3,rep,name=holders,proto3" json:"holders,omitempty"` // who uses the pool
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseResponse) Reset() {
+	*x = ReleaseResponse{}
+	mi := &file_dotmesh_v1_dotmesh_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseResponse) ProtoMessage() {}
+
+func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dotmesh_v1_dotmesh_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_dotmesh_v1_dotmesh_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ReleaseResponse) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+func (x *ReleaseResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReleaseResponse) GetHolders() []string {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
 type Condition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
@@ -3382,7 +3565,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_dotmesh_v1_dotmesh_proto_msgTypes[55]
+	mi := &file_dotmesh_v1_dotmesh_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3394,7 +3577,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_dotmesh_v1_dotmesh_proto_msgTypes[55]
+	mi := &file_dotmesh_v1_dotmesh_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3407,7 +3590,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_dotmesh_v1_dotmesh_proto_rawDescGZIP(), []int{55}
+	return file_dotmesh_v1_dotmesh_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Condition) GetType() string {
@@ -3693,13 +3876,14 @@ const file_dotmesh_v1_dotmesh_proto_rawDesc = "" +
 	"\x14ResizeVolumeResponse\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x01 \x01(\x03R\tsizeBytes\"\x13\n" +
-	"\x11GetVersionRequest\"p\n" +
+	"\x11GetVersionRequest\"\x95\x01\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
 	"zfs_module\x18\x02 \x01(\tR\tzfsModule\x12!\n" +
-	"\fzfs_userland\x18\x03 \x01(\tR\vzfsUserland\"\x12\n" +
-	"\x10GetStatusRequest\"\xcd\x02\n" +
+	"\fzfs_userland\x18\x03 \x01(\tR\vzfsUserland\x12#\n" +
+	"\rnewer_version\x18\x04 \x01(\tR\fnewerVersion\"\x12\n" +
+	"\x10GetStatusRequest\"\x9d\x04\n" +
 	"\x11GetStatusResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x17\n" +
 	"\apool_id\x18\x02 \x01(\tR\x06poolId\x12\x1b\n" +
@@ -3715,7 +3899,25 @@ const file_dotmesh_v1_dotmesh_proto_rawDesc = "" +
 	"conditions\x18\t \x03(\v2\x15.dotmesh.v1.ConditionR\n" +
 	"conditions\x12\x16\n" +
 	"\x06writes\x18\n" +
-	" \x01(\bR\x06writes\"\x93\x01\n" +
+	" \x01(\bR\x06writes\x12\x1a\n" +
+	"\breleased\x18\v \x01(\bR\breleased\x12\x18\n" +
+	"\aversion\x18\f \x01(\tR\aversion\x12\x12\n" +
+	"\x04zone\x18\r \x01(\tR\x04zone\x12\x14\n" +
+	"\x05claim\x18\x0e \x01(\tR\x05claim\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x0f \x01(\x04R\n" +
+	"generation\x12\x15\n" +
+	"\x06in_use\x18\x10 \x01(\bR\x05inUse\x12\x14\n" +
+	"\x05users\x18\x11 \x03(\tR\x05users\x12!\n" +
+	"\fwanted_pools\x18\x12 \x03(\tR\vwantedPools\"0\n" +
+	"\x0eReleaseRequest\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\"_\n" +
+	"\x0fReleaseResponse\x12\x1a\n" +
+	"\breleased\x18\x01 \x01(\bR\breleased\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\aholders\x18\x03 \x03(\tR\aholders\"\x93\x01\n" +
 	"\tCondition\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x16\n" +
@@ -3748,11 +3950,12 @@ const file_dotmesh_v1_dotmesh_proto_rawDesc = "" +
 	"\rListSnapshots\x12 .dotmesh.v1.ListSnapshotsRequest\x1a!.dotmesh.v1.ListSnapshotsResponse2\xb6\x01\n" +
 	"\vNodeService\x12T\n" +
 	"\rPrepareVolume\x12 .dotmesh.v1.PrepareVolumeRequest\x1a!.dotmesh.v1.PrepareVolumeResponse\x12Q\n" +
-	"\fResizeVolume\x12\x1f.dotmesh.v1.ResizeVolumeRequest\x1a .dotmesh.v1.ResizeVolumeResponse2\xa6\x01\n" +
+	"\fResizeVolume\x12\x1f.dotmesh.v1.ResizeVolumeRequest\x1a .dotmesh.v1.ResizeVolumeResponse2\xea\x01\n" +
 	"\rServerService\x12K\n" +
 	"\n" +
 	"GetVersion\x12\x1d.dotmesh.v1.GetVersionRequest\x1a\x1e.dotmesh.v1.GetVersionResponse\x12H\n" +
-	"\tGetStatus\x12\x1c.dotmesh.v1.GetStatusRequest\x1a\x1d.dotmesh.v1.GetStatusResponseB@Z>github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1;dotmeshv1b\x06proto3"
+	"\tGetStatus\x12\x1c.dotmesh.v1.GetStatusRequest\x1a\x1d.dotmesh.v1.GetStatusResponse\x12B\n" +
+	"\aRelease\x12\x1a.dotmesh.v1.ReleaseRequest\x1a\x1b.dotmesh.v1.ReleaseResponseB@Z>github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1;dotmeshv1b\x06proto3"
 
 var (
 	file_dotmesh_v1_dotmesh_proto_rawDescOnce sync.Once
@@ -3766,7 +3969,7 @@ func file_dotmesh_v1_dotmesh_proto_rawDescGZIP() []byte {
 	return file_dotmesh_v1_dotmesh_proto_rawDescData
 }
 
-var file_dotmesh_v1_dotmesh_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_dotmesh_v1_dotmesh_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_dotmesh_v1_dotmesh_proto_goTypes = []any{
 	(*Dot)(nil),                     // 0: dotmesh.v1.Dot
 	(*Branch)(nil),                  // 1: dotmesh.v1.Branch
@@ -3823,37 +4026,39 @@ var file_dotmesh_v1_dotmesh_proto_goTypes = []any{
 	(*GetVersionResponse)(nil),      // 52: dotmesh.v1.GetVersionResponse
 	(*GetStatusRequest)(nil),        // 53: dotmesh.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),       // 54: dotmesh.v1.GetStatusResponse
-	(*Condition)(nil),               // 55: dotmesh.v1.Condition
-	nil,                             // 56: dotmesh.v1.Commit.MetadataEntry
-	nil,                             // 57: dotmesh.v1.CommitRequest.MetadataEntry
-	nil,                             // 58: dotmesh.v1.CreateSnapshotRequest.MetadataEntry
-	(*timestamppb.Timestamp)(nil),   // 59: google.protobuf.Timestamp
+	(*ReleaseRequest)(nil),          // 55: dotmesh.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),         // 56: dotmesh.v1.ReleaseResponse
+	(*Condition)(nil),               // 57: dotmesh.v1.Condition
+	nil,                             // 58: dotmesh.v1.Commit.MetadataEntry
+	nil,                             // 59: dotmesh.v1.CommitRequest.MetadataEntry
+	nil,                             // 60: dotmesh.v1.CreateSnapshotRequest.MetadataEntry
+	(*timestamppb.Timestamp)(nil),   // 61: google.protobuf.Timestamp
 }
 var file_dotmesh_v1_dotmesh_proto_depIdxs = []int32{
-	59, // 0: dotmesh.v1.Dot.created:type_name -> google.protobuf.Timestamp
+	61, // 0: dotmesh.v1.Dot.created:type_name -> google.protobuf.Timestamp
 	1,  // 1: dotmesh.v1.Dot.branches:type_name -> dotmesh.v1.Branch
 	21, // 2: dotmesh.v1.Dot.volumes:type_name -> dotmesh.v1.Volume
-	59, // 3: dotmesh.v1.Commit.time:type_name -> google.protobuf.Timestamp
-	56, // 4: dotmesh.v1.Commit.metadata:type_name -> dotmesh.v1.Commit.MetadataEntry
+	61, // 3: dotmesh.v1.Commit.time:type_name -> google.protobuf.Timestamp
+	58, // 4: dotmesh.v1.Commit.metadata:type_name -> dotmesh.v1.Commit.MetadataEntry
 	0,  // 5: dotmesh.v1.ListDotsResponse.dots:type_name -> dotmesh.v1.Dot
 	0,  // 6: dotmesh.v1.GetDotResponse.dot:type_name -> dotmesh.v1.Dot
 	0,  // 7: dotmesh.v1.CreateDotResponse.dot:type_name -> dotmesh.v1.Dot
 	0,  // 8: dotmesh.v1.ShareDotResponse.dot:type_name -> dotmesh.v1.Dot
 	2,  // 9: dotmesh.v1.ListCommitsResponse.commits:type_name -> dotmesh.v1.Commit
-	57, // 10: dotmesh.v1.CommitRequest.metadata:type_name -> dotmesh.v1.CommitRequest.MetadataEntry
+	59, // 10: dotmesh.v1.CommitRequest.metadata:type_name -> dotmesh.v1.CommitRequest.MetadataEntry
 	2,  // 11: dotmesh.v1.CommitResponse.commit:type_name -> dotmesh.v1.Commit
 	1,  // 12: dotmesh.v1.CreateBranchResponse.branch:type_name -> dotmesh.v1.Branch
 	1,  // 13: dotmesh.v1.ResetBranchResponse.branch:type_name -> dotmesh.v1.Branch
 	21, // 14: dotmesh.v1.CreateVolumeResponse.volume:type_name -> dotmesh.v1.Volume
 	21, // 15: dotmesh.v1.GetVolumeResponse.volume:type_name -> dotmesh.v1.Volume
 	21, // 16: dotmesh.v1.ListVolumesResponse.volumes:type_name -> dotmesh.v1.Volume
-	59, // 17: dotmesh.v1.Snapshot.created:type_name -> google.protobuf.Timestamp
-	58, // 18: dotmesh.v1.CreateSnapshotRequest.metadata:type_name -> dotmesh.v1.CreateSnapshotRequest.MetadataEntry
+	61, // 17: dotmesh.v1.Snapshot.created:type_name -> google.protobuf.Timestamp
+	60, // 18: dotmesh.v1.CreateSnapshotRequest.metadata:type_name -> dotmesh.v1.CreateSnapshotRequest.MetadataEntry
 	38, // 19: dotmesh.v1.CreateSnapshotResponse.snapshot:type_name -> dotmesh.v1.Snapshot
 	38, // 20: dotmesh.v1.GetSnapshotResponse.snapshot:type_name -> dotmesh.v1.Snapshot
 	38, // 21: dotmesh.v1.ListSnapshotsResponse.snapshots:type_name -> dotmesh.v1.Snapshot
-	55, // 22: dotmesh.v1.GetStatusResponse.conditions:type_name -> dotmesh.v1.Condition
-	59, // 23: dotmesh.v1.Condition.since:type_name -> google.protobuf.Timestamp
+	57, // 22: dotmesh.v1.GetStatusResponse.conditions:type_name -> dotmesh.v1.Condition
+	61, // 23: dotmesh.v1.Condition.since:type_name -> google.protobuf.Timestamp
 	3,  // 24: dotmesh.v1.DotService.ListDots:input_type -> dotmesh.v1.ListDotsRequest
 	5,  // 25: dotmesh.v1.DotService.GetDot:input_type -> dotmesh.v1.GetDotRequest
 	7,  // 26: dotmesh.v1.DotService.CreateDot:input_type -> dotmesh.v1.CreateDotRequest
@@ -3879,33 +4084,35 @@ var file_dotmesh_v1_dotmesh_proto_depIdxs = []int32{
 	49, // 46: dotmesh.v1.NodeService.ResizeVolume:input_type -> dotmesh.v1.ResizeVolumeRequest
 	51, // 47: dotmesh.v1.ServerService.GetVersion:input_type -> dotmesh.v1.GetVersionRequest
 	53, // 48: dotmesh.v1.ServerService.GetStatus:input_type -> dotmesh.v1.GetStatusRequest
-	4,  // 49: dotmesh.v1.DotService.ListDots:output_type -> dotmesh.v1.ListDotsResponse
-	6,  // 50: dotmesh.v1.DotService.GetDot:output_type -> dotmesh.v1.GetDotResponse
-	8,  // 51: dotmesh.v1.DotService.CreateDot:output_type -> dotmesh.v1.CreateDotResponse
-	10, // 52: dotmesh.v1.DotService.DeleteDot:output_type -> dotmesh.v1.DeleteDotResponse
-	12, // 53: dotmesh.v1.DotService.ShareDot:output_type -> dotmesh.v1.ShareDotResponse
-	14, // 54: dotmesh.v1.DotService.ListCommits:output_type -> dotmesh.v1.ListCommitsResponse
-	16, // 55: dotmesh.v1.DotService.Commit:output_type -> dotmesh.v1.CommitResponse
-	18, // 56: dotmesh.v1.DotService.CreateBranch:output_type -> dotmesh.v1.CreateBranchResponse
-	20, // 57: dotmesh.v1.DotService.ResetBranch:output_type -> dotmesh.v1.ResetBranchResponse
-	23, // 58: dotmesh.v1.VolumeService.CreateVolume:output_type -> dotmesh.v1.CreateVolumeResponse
-	25, // 59: dotmesh.v1.VolumeService.DeleteVolume:output_type -> dotmesh.v1.DeleteVolumeResponse
-	27, // 60: dotmesh.v1.VolumeService.GetVolume:output_type -> dotmesh.v1.GetVolumeResponse
-	29, // 61: dotmesh.v1.VolumeService.ListVolumes:output_type -> dotmesh.v1.ListVolumesResponse
-	31, // 62: dotmesh.v1.VolumeService.PublishVolume:output_type -> dotmesh.v1.PublishVolumeResponse
-	33, // 63: dotmesh.v1.VolumeService.UnpublishVolume:output_type -> dotmesh.v1.UnpublishVolumeResponse
-	35, // 64: dotmesh.v1.VolumeService.ExpandVolume:output_type -> dotmesh.v1.ExpandVolumeResponse
-	37, // 65: dotmesh.v1.VolumeService.GetCapacity:output_type -> dotmesh.v1.GetCapacityResponse
-	40, // 66: dotmesh.v1.VolumeService.CreateSnapshot:output_type -> dotmesh.v1.CreateSnapshotResponse
-	42, // 67: dotmesh.v1.VolumeService.DeleteSnapshot:output_type -> dotmesh.v1.DeleteSnapshotResponse
-	44, // 68: dotmesh.v1.VolumeService.GetSnapshot:output_type -> dotmesh.v1.GetSnapshotResponse
-	46, // 69: dotmesh.v1.VolumeService.ListSnapshots:output_type -> dotmesh.v1.ListSnapshotsResponse
-	48, // 70: dotmesh.v1.NodeService.PrepareVolume:output_type -> dotmesh.v1.PrepareVolumeResponse
-	50, // 71: dotmesh.v1.NodeService.ResizeVolume:output_type -> dotmesh.v1.ResizeVolumeResponse
-	52, // 72: dotmesh.v1.ServerService.GetVersion:output_type -> dotmesh.v1.GetVersionResponse
-	54, // 73: dotmesh.v1.ServerService.GetStatus:output_type -> dotmesh.v1.GetStatusResponse
-	49, // [49:74] is the sub-list for method output_type
-	24, // [24:49] is the sub-list for method input_type
+	55, // 49: dotmesh.v1.ServerService.Release:input_type -> dotmesh.v1.ReleaseRequest
+	4,  // 50: dotmesh.v1.DotService.ListDots:output_type -> dotmesh.v1.ListDotsResponse
+	6,  // 51: dotmesh.v1.DotService.GetDot:output_type -> dotmesh.v1.GetDotResponse
+	8,  // 52: dotmesh.v1.DotService.CreateDot:output_type -> dotmesh.v1.CreateDotResponse
+	10, // 53: dotmesh.v1.DotService.DeleteDot:output_type -> dotmesh.v1.DeleteDotResponse
+	12, // 54: dotmesh.v1.DotService.ShareDot:output_type -> dotmesh.v1.ShareDotResponse
+	14, // 55: dotmesh.v1.DotService.ListCommits:output_type -> dotmesh.v1.ListCommitsResponse
+	16, // 56: dotmesh.v1.DotService.Commit:output_type -> dotmesh.v1.CommitResponse
+	18, // 57: dotmesh.v1.DotService.CreateBranch:output_type -> dotmesh.v1.CreateBranchResponse
+	20, // 58: dotmesh.v1.DotService.ResetBranch:output_type -> dotmesh.v1.ResetBranchResponse
+	23, // 59: dotmesh.v1.VolumeService.CreateVolume:output_type -> dotmesh.v1.CreateVolumeResponse
+	25, // 60: dotmesh.v1.VolumeService.DeleteVolume:output_type -> dotmesh.v1.DeleteVolumeResponse
+	27, // 61: dotmesh.v1.VolumeService.GetVolume:output_type -> dotmesh.v1.GetVolumeResponse
+	29, // 62: dotmesh.v1.VolumeService.ListVolumes:output_type -> dotmesh.v1.ListVolumesResponse
+	31, // 63: dotmesh.v1.VolumeService.PublishVolume:output_type -> dotmesh.v1.PublishVolumeResponse
+	33, // 64: dotmesh.v1.VolumeService.UnpublishVolume:output_type -> dotmesh.v1.UnpublishVolumeResponse
+	35, // 65: dotmesh.v1.VolumeService.ExpandVolume:output_type -> dotmesh.v1.ExpandVolumeResponse
+	37, // 66: dotmesh.v1.VolumeService.GetCapacity:output_type -> dotmesh.v1.GetCapacityResponse
+	40, // 67: dotmesh.v1.VolumeService.CreateSnapshot:output_type -> dotmesh.v1.CreateSnapshotResponse
+	42, // 68: dotmesh.v1.VolumeService.DeleteSnapshot:output_type -> dotmesh.v1.DeleteSnapshotResponse
+	44, // 69: dotmesh.v1.VolumeService.GetSnapshot:output_type -> dotmesh.v1.GetSnapshotResponse
+	46, // 70: dotmesh.v1.VolumeService.ListSnapshots:output_type -> dotmesh.v1.ListSnapshotsResponse
+	48, // 71: dotmesh.v1.NodeService.PrepareVolume:output_type -> dotmesh.v1.PrepareVolumeResponse
+	50, // 72: dotmesh.v1.NodeService.ResizeVolume:output_type -> dotmesh.v1.ResizeVolumeResponse
+	52, // 73: dotmesh.v1.ServerService.GetVersion:output_type -> dotmesh.v1.GetVersionResponse
+	54, // 74: dotmesh.v1.ServerService.GetStatus:output_type -> dotmesh.v1.GetStatusResponse
+	56, // 75: dotmesh.v1.ServerService.Release:output_type -> dotmesh.v1.ReleaseResponse
+	50, // [50:76] is the sub-list for method output_type
+	24, // [24:50] is the sub-list for method input_type
 	24, // [24:24] is the sub-list for extension type_name
 	24, // [24:24] is the sub-list for extension extendee
 	0,  // [0:24] is the sub-list for field type_name
@@ -3923,7 +4130,7 @@ func file_dotmesh_v1_dotmesh_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dotmesh_v1_dotmesh_proto_rawDesc), len(file_dotmesh_v1_dotmesh_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   59,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

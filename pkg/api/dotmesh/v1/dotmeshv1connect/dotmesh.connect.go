@@ -108,6 +108,8 @@ const (
 	ServerServiceGetVersionProcedure = "/dotmesh.v1.ServerService/GetVersion"
 	// ServerServiceGetStatusProcedure is the fully-qualified name of the ServerService's GetStatus RPC.
 	ServerServiceGetStatusProcedure = "/dotmesh.v1.ServerService/GetStatus"
+	// ServerServiceReleaseProcedure is the fully-qualified name of the ServerService's Release RPC.
+	ServerServiceReleaseProcedure = "/dotmesh.v1.ServerService/Release"
 )
 
 // DotServiceClient is a client for the dotmesh.v1.DotService service.
@@ -867,6 +869,9 @@ type ServerServiceClient interface {
 	GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error)
 	// GetStatus tells whether the server can serve, and why not.
 	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
+	// Release exports the pool, unless something uses it, and has the server serve
+	// nothing more. It is idempotent, and for the admin and the operator alone.
+	Release(context.Context, *connect.Request[v1.ReleaseRequest]) (*connect.Response[v1.ReleaseResponse], error)
 }
 
 // NewServerServiceClient constructs a client for the dotmesh.v1.ServerService service. By default,
@@ -892,6 +897,12 @@ func NewServerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(serverServiceMethods.ByName("GetStatus")),
 			connect.WithClientOptions(opts...),
 		),
+		release: connect.NewClient[v1.ReleaseRequest, v1.ReleaseResponse](
+			httpClient,
+			baseURL+ServerServiceReleaseProcedure,
+			connect.WithSchema(serverServiceMethods.ByName("Release")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -899,6 +910,7 @@ func NewServerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 type serverServiceClient struct {
 	getVersion *connect.Client[v1.GetVersionRequest, v1.GetVersionResponse]
 	getStatus  *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
+	release    *connect.Client[v1.ReleaseRequest, v1.ReleaseResponse]
 }
 
 // GetVersion calls dotmesh.v1.ServerService.GetVersion.
@@ -911,11 +923,19 @@ func (c *serverServiceClient) GetStatus(ctx context.Context, req *connect.Reques
 	return c.getStatus.CallUnary(ctx, req)
 }
 
+// Release calls dotmesh.v1.ServerService.Release.
+func (c *serverServiceClient) Release(ctx context.Context, req *connect.Request[v1.ReleaseRequest]) (*connect.Response[v1.ReleaseResponse], error) {
+	return c.release.CallUnary(ctx, req)
+}
+
 // ServerServiceHandler is an implementation of the dotmesh.v1.ServerService service.
 type ServerServiceHandler interface {
 	GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error)
 	// GetStatus tells whether the server can serve, and why not.
 	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
+	// Release exports the pool, unless something uses it, and has the server serve
+	// nothing more. It is idempotent, and for the admin and the operator alone.
+	Release(context.Context, *connect.Request[v1.ReleaseRequest]) (*connect.Response[v1.ReleaseResponse], error)
 }
 
 // NewServerServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -937,12 +957,20 @@ func NewServerServiceHandler(svc ServerServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(serverServiceMethods.ByName("GetStatus")),
 		connect.WithHandlerOptions(opts...),
 	)
+	serverServiceReleaseHandler := connect.NewUnaryHandler(
+		ServerServiceReleaseProcedure,
+		svc.Release,
+		connect.WithSchema(serverServiceMethods.ByName("Release")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/dotmesh.v1.ServerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ServerServiceGetVersionProcedure:
 			serverServiceGetVersionHandler.ServeHTTP(w, r)
 		case ServerServiceGetStatusProcedure:
 			serverServiceGetStatusHandler.ServeHTTP(w, r)
+		case ServerServiceReleaseProcedure:
+			serverServiceReleaseHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -958,4 +986,8 @@ func (UnimplementedServerServiceHandler) GetVersion(context.Context, *connect.Re
 
 func (UnimplementedServerServiceHandler) GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("dotmesh.v1.ServerService.GetStatus is not implemented"))
+}
+
+func (UnimplementedServerServiceHandler) Release(context.Context, *connect.Request[v1.ReleaseRequest]) (*connect.Response[v1.ReleaseResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("dotmesh.v1.ServerService.Release is not implemented"))
 }
