@@ -91,5 +91,8 @@ func (t *Txn) DeleteAssignment(pool dot.PoolID, branch dot.BranchID) *Txn {
 	return t.Delete(AssignmentKey(pool, branch))
 }
 
+// PutClaim writes what is known of a disk.
+func (t *Txn) PutClaim(c Claim) *Txn { return put(t, claimCodec, ClaimKey(c.ID), c) }
+
 // PutUser writes a user.
 func (t *Txn) PutUser(u User) *Txn { return put(t, userCodec, UserKey(u.Name), u) }

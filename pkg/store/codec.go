@@ -71,6 +71,9 @@ var (
 		}
 		return nil
 	}, func(a *Assignment) *dot.Unknown { return &a.Unknown }}
+	claimCodec = codec[Claim]{func(c Claim) Key { return ClaimKey(c.ID) }, func(c Claim) error {
+		return present("generation", c.Generation > 0)
+	}, func(c *Claim) *dot.Unknown { return &c.Unknown }}
 	userCodec = codec[User]{keyOf: func(u User) Key { return UserKey(u.Name) }, unknown: func(u *User) *dot.Unknown { return &u.Unknown }}
 )
 

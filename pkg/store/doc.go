@@ -18,6 +18,7 @@
 //	replicas/<branch>/<pool>         Replica     written by nothing yet
 //	deleted/<branch>                 Tombstone   until every pool that had the branch has confirmed
 //	users/<name>                     User        written by nothing yet
+//	claims/<PVC's UID>               Claim       which assignment of a disk may use the pool on it
 //
 // What nothing of the product calls yet is of that schema all the same: replicas and
 // assignments, with Watch to follow a pool's assignments, are for replication,

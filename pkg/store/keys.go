@@ -31,6 +31,7 @@ const (
 	KindReplicas    Kind = "replicas"
 	KindDeleted     Kind = "deleted"
 	KindUsers       Kind = "users"
+	KindClaims      Kind = "claims"
 )
 
 // Key names one value, relative to the store's prefix. It can only be made by
@@ -100,6 +101,9 @@ func DeletedKey(id dot.BranchID) Key { return Key{KindDeleted, id.String(), ""} 
 // UserKey holds a user; users are named like namespaces, because each has one.
 func UserKey(name dot.Namespace) Key { return Key{KindUsers, name.String(), ""} }
 
+// ClaimKey holds what is known of a disk that pools lie on.
+func ClaimKey(id dot.ClaimID) Key { return Key{KindClaims, id.String(), ""} }
+
 // hashOf makes a key's part of a CSI name, which may be any Unicode.
 func hashOf(csiName string) string {
 	sum := sha256.Sum256([]byte(csiName))
@@ -158,6 +162,8 @@ func (k Kind) parts() []func(string) bool {
 		return []func(string) bool{branch, pool}
 	case KindUsers:
 		return []func(string) bool{parses(dot.ParseNamespace)}
+	case KindClaims:
+		return []func(string) bool{parses(dot.ParseClaimID)}
 	}
 	return nil
 }

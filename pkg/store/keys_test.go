@@ -13,7 +13,7 @@ func TestKeysParseBack(t *testing.T) {
 	for _, k := range []Key{
 		ClusterKey(), RecoveringKey(), DotKey(d), NameKey(fullName(t, "admin", "a-b_C")), BranchKey(d, branchName(t, "master")), BranchIDKey(b), EpochKey(b),
 		CommitKey(d, c), VolumeKey(dot.VolumeIDOf("x")), IntentKey("any / name ☃"), SnapshotKey(""), PoolKey(p), AliveKey(p),
-		AssignmentKey(p, b), ReplicaKey(b, p), DeletedKey(b), UserKey(dot.DefaultNamespace),
+		AssignmentKey(p, b), ReplicaKey(b, p), DeletedKey(b), UserKey(dot.DefaultNamespace), ClaimKey(aClaim(t)),
 	} {
 		got, err := ParseKey(k.String())
 		if err != nil || got != k {
@@ -49,7 +49,7 @@ func TestKeysOutsideTheSchemaAreRefused(t *testing.T) {
 	for _, s := range []string{
 		"", "/", "cluster/", "cluster/x", "recovering/x", "dots", "dots/", "dots/x", "dots/" + id + "/", "dots/" + strings.ToUpper(id),
 		"names/admin", "names/admin/a@b", "names//a", "branches/" + id, "pools/0", "pools/-1", "pools/18446744073709551616",
-		"intents/abc", "unknown/" + id, "DOTS/" + id, "users/a b",
+		"intents/abc", "unknown/" + id, "DOTS/" + id, "users/a b", "claims/" + strings.ToUpper(id), "claims/pvc-1",
 	} {
 		if k, err := ParseKey(s); err == nil {
 			t.Errorf("%q: got %v, want an error", s, k)

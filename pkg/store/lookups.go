@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"slices"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
@@ -121,6 +122,25 @@ func (s *Store) ListVolumesOf(ctx context.Context, id dot.ID) ([]Record[dot.Volu
 	return slices.DeleteFunc(volumes, func(v Record[dot.Volume]) bool { return v.Value.Dot != id }), err
 }
 
+// ListPublishedTo reads the volumes that a node may mount, as they were at one
+// revision. It decodes few others.
+func (s *Store) ListPublishedTo(ctx context.Context, node string) ([]Record[dot.Volume], error) {
+	items, _, err := s.scan(ctx, Of(KindVolumes))
+	if err != nil {
+		return nil, err
+	}
+	named, err := json.Marshal(node)
+	if err != nil {
+		return nil, dot.Invalid("node %q: %w", node, err)
+	}
+	items = slices.DeleteFunc(items, func(it item) bool { return !bytes.Contains(it.value, named) })
+	volumes, err := decodeAll(volumeCodec, items)
+	return slices.DeleteFunc(volumes, func(v Record[dot.Volume]) bool {
+		_, may := v.Value.Publications[node]
+		return !may
+	}), err
+}
+
 // GetIntent reads what CreateSnapshot of a CSI name has begun.
 func (s *Store) GetIntent(ctx context.Context, csiName string) (Record[Intent], error) {
 	return get(ctx, s, intentCodec, IntentKey(csiName), "the begun snapshot "+csiName)
@@ -180,6 +200,11 @@ func (s *Store) GetTombstone(ctx context.Context, id dot.BranchID) (Record[Tombs
 // ListTombstones reads all tombstones.
 func (s *Store) ListTombstones(ctx context.Context) ([]Record[Tombstone], error) {
 	return list(ctx, s, tombstoneCodec, Of(KindDeleted))
+}
+
+// GetClaim reads what is known of a disk that pools lie on.
+func (s *Store) GetClaim(ctx context.Context, id dot.ClaimID) (Record[Claim], error) {
+	return get(ctx, s, claimCodec, ClaimKey(id), "the claim "+id.String())
 }
 
 // GetUser reads a user.

@@ -155,3 +155,12 @@ func branchName(t *testing.T, s string) dot.BranchName {
 
 // everything is every key below the store's own prefix.
 var everything = Prefix{}
+
+func aClaim(t *testing.T) dot.ClaimID {
+	t.Helper()
+	id, err := dot.ParseClaimID("11111111-2222-4333-8444-555555555555")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}

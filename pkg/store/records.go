@@ -113,6 +113,24 @@ type Assignment struct {
 	Unknown dot.Unknown `json:"-"`
 }
 
+// Claim is the disk that a pool lies on, where that can move between nodes, and which
+// of its assignments to a node may use it.
+type Claim struct {
+	ID dot.ClaimID
+	// Generation is the highest assignment that a server was started for, and Node
+	// where. A server of a lower one never has the pool again.
+	Generation uint64
+	Node       string
+	// Imported: the server of that generation has had the pool. Released: it has
+	// exported it, and never has it again either.
+	Imported bool
+	Released bool
+	// Pool is the pool on the disk, zero until it was had for the first time.
+	Pool dot.PoolID
+
+	Unknown dot.Unknown `json:"-"`
+}
+
 // User may call the API. Secrets are kept hashed only; the form of the hashes is
 // the server's.
 type User struct {

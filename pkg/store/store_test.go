@@ -72,8 +72,9 @@ func TestEverythingReadsBackAsWritten(t *testing.T) {
 	assignment := Assignment{Pool: pool, Branch: b.ID, Dot: d.ID, Role: RoleMaster}
 	replica := Replica{Branch: b.ID, Pool: pool, LastCommit: c.ID, BytesBehind: 7}
 	user := User{Name: dot.DefaultNamespace, Role: "admin", APIKeyHash: "x", Created: now}
+	claim := Claim{ID: aClaim(t), Generation: 3, Node: "node-1", Imported: true, Pool: pool}
 	txn := s.Txn().PutDot(d).ClaimName(d.FullName, d.ID).PutBranch(b).PutVolume(v).PutCommit(c).PutSnapshot(snapshot).PutIntent(intent).
-		PutPool(p).PutTombstone(tombstone).PutAssignment(assignment).PutReplica(replica).PutUser(user)
+		PutPool(p).PutTombstone(tombstone).PutAssignment(assignment).PutReplica(replica).PutUser(user).PutClaim(claim)
 	commit(t, txn)
 
 	check := func(what string, rev int64, got, want any, err error) {
@@ -112,6 +113,45 @@ func TestEverythingReadsBackAsWritten(t *testing.T) {
 	check("replicas", txn.Revision(), gotReplicas, []Record[Replica]{{replica, txn.Revision()}}, err)
 	gotUser, err := s.GetUser(ctx, user.Name)
 	check("user", gotUser.Revision, gotUser.Value, user, err)
+	gotClaim, err := s.GetClaim(ctx, claim.ID)
+	check("claim", gotClaim.Revision, gotClaim.Value, claim, err)
+}
+
+// A claim is written before the pool on it is known.
+func TestClaimWithoutAPool(t *testing.T) {
+	t.Parallel()
+	s, ctx := open(t), within(t, 10*time.Second)
+	if _, err := s.GetClaim(ctx, aClaim(t)); dot.CodeOf(err) != dot.CodeNotFound {
+		t.Errorf("before: got %v", err)
+	}
+	want := Claim{ID: aClaim(t), Generation: 1, Node: "node-1"}
+	commit(t, s.Txn().Absent(ClaimKey(want.ID)).PutClaim(want))
+	if got, err := s.GetClaim(ctx, want.ID); err != nil || fmt.Sprint(got.Value) != fmt.Sprint(want) {
+		t.Errorf("got %+v, %v, want %+v", got.Value, err, want)
+	}
+	if err := s.Txn().PutClaim(Claim{ID: want.ID}).Commit(ctx); err == nil {
+		t.Error("a claim of no generation was written")
+	}
+}
+
+func TestListPublishedTo(t *testing.T) {
+	t.Parallel()
+	s, ctx := open(t), within(t, 10*time.Second)
+	for name, nodes := range map[string][]string{"none": nil, "here": {"node-1"}, "both": {"node-1", "node-2"}, "there": {"node-2"}, "node-1": {"node-10"}} {
+		v := dot.Volume{ID: dot.VolumeIDOf(name), CSIName: name, State: dot.Ready, Publications: map[string]dot.Publication{}}
+		for _, node := range nodes {
+			v.Publications[node] = dot.Publication{Node: node}
+		}
+		commit(t, s.Txn().PutVolume(v))
+	}
+	volumes, err := s.ListPublishedTo(ctx, "node-1")
+	got := map[string]bool{}
+	for _, v := range volumes {
+		got[v.Value.CSIName] = true
+	}
+	if err != nil || !maps.Equal(got, map[string]bool{"here": true, "both": true}) {
+		t.Errorf("got %v, %v", got, err)
+	}
 }
 
 func TestDamagedValuesAreNamed(t *testing.T) {
