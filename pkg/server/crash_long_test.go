@@ -263,7 +263,7 @@ func elsewhere() map[string]string {
 		"zfs.rename": unused, "zfs.bookmark": unused, "zfs.destroy-bookmark": unused,
 		"zfs.hold": unused, "zfs.release": unused,
 		"zfs.receive": unused, "zfs.abort-receive": unused, "zfs.destroy-pool": tests,
-		"zfs.create-pool": poolTest, "zfs.import": poolTest, "zfs.export": poolTest, "zfs.expand-device": poolTest,
+		"zfs.create-pool": poolTest, "zfs.import": poolTest, "zfs.export": poolTest, "zfs.expand-device": poolTest, "zfs.set-pool": poolTest,
 		"pool.allocate": poolTest, "pool.attach": poolTest, "pool.mark": poolTest, "pool.extend": poolTest, "pool.detach": poolTest,
 	}
 }

@@ -114,7 +114,7 @@ func TestParsePools(t *testing.T) {
 		t.Fatalf("%v, %v", pools, err)
 	}
 	p := pools[0]
-	if p.Name != "capt" || p.GUID == 0 || p.Health != HealthOnline || p.Size < 200<<20 || p.Allocated == 0 || p.Free == 0 || p.DedupRatio != 1 {
+	if p.Name != "capt" || p.GUID == 0 || p.Health != HealthOnline || p.Size < 200<<20 || p.Allocated == 0 || p.Free == 0 || p.DedupRatio != 1 || p.ReadOnly || !p.Multihost {
 		t.Errorf("%+v", p)
 	}
 	if pools, err := parsePools("no pools available\n"); err != nil || len(pools) != 0 {

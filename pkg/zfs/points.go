@@ -52,6 +52,8 @@ const (
 	AfterExport           crash.Point = "zfs.export.after"
 	BeforeDestroyPool     crash.Point = "zfs.destroy-pool.before"
 	AfterDestroyPool      crash.Point = "zfs.destroy-pool.after"
+	BeforeSetPool         crash.Point = "zfs.set-pool.before"
+	AfterSetPool          crash.Point = "zfs.set-pool.after"
 	BeforeExpandDevice    crash.Point = "zfs.expand-device.before"
 	AfterExpandDevice     crash.Point = "zfs.expand-device.after"
 )
@@ -69,7 +71,7 @@ func Points() []crash.Point {
 		BeforeAbortReceive, AfterAbortReceive,
 		BeforeFence, AfterFence, BeforeCreatePool, AfterCreatePool,
 		BeforeImport, AfterImport, BeforeExport, AfterExport,
-		BeforeDestroyPool, AfterDestroyPool, BeforeExpandDevice, AfterExpandDevice,
+		BeforeDestroyPool, AfterDestroyPool, BeforeSetPool, AfterSetPool, BeforeExpandDevice, AfterExpandDevice,
 	}
 }
 

@@ -27,6 +27,8 @@ type Pool struct {
 	gozfs.Zpool
 	GUID     GUID
 	Capacity uint64 // percent used
+	// Multihost: ZFS keeps it from being imported by two machines at once.
+	Multihost bool
 }
 
 // PoolSpec describes a pool to create on whole devices or files, unmirrored.
@@ -123,7 +125,7 @@ func (c *Client) DestroyPool(ctx context.Context, p PoolName) error {
 }
 
 // poolColumns are what Pools reads, in this order.
-const poolColumns = "name,guid,size,allocated,free,fragmentation,capacity,health,freeing,leaked,dedupratio,readonly"
+const poolColumns = "name,guid,size,allocated,free,fragmentation,capacity,health,freeing,leaked,dedupratio,readonly,multihost"
 
 // Pools lists imported pools, in one process.
 func (c *Client) Pools(ctx context.Context) ([]Pool, error) {
@@ -164,7 +166,7 @@ func parsePools(out string) ([]Pool, error) {
 		if len(fields) != strings.Count(poolColumns, ",")+1 {
 			return nil, fmt.Errorf("line %q of zpool list: %w", shorten(line), ErrUnexpectedOutput)
 		}
-		p := Pool{Zpool: gozfs.Zpool{Name: fields[0], Health: fields[7], ReadOnly: fields[11] == "on"}}
+		p := Pool{Zpool: gozfs.Zpool{Name: fields[0], Health: fields[7], ReadOnly: fields[11] == "on"}, Multihost: fields[12] == "on"}
 		var guid uint64
 		for i, number := range map[int]*uint64{
 			1: &guid, 2: &p.Size, 3: &p.Allocated, 4: &p.Free,
@@ -195,6 +197,18 @@ func (c *Client) Sync(ctx context.Context, p PoolName) error {
 	}
 	_, err := c.zpool(ctx, "sync", p.String())
 	return err
+}
+
+// PropMultihost is the pool property, "on" or "off", that has ZFS keep two machines
+// from importing a pool at once. It needs a hostid that is not 0.
+const PropMultihost Property = "multihost"
+
+// SetMultihost sets it on an imported pool.
+func (c *Client) SetMultihost(ctx context.Context, p PoolName) error {
+	if err := check(nil, p.Root()); err != nil {
+		return err
+	}
+	return c.mutateZpool(ctx, operation{BeforeSetPool, AfterSetPool}, "set", string(PropMultihost)+"=on", p.String())
 }
 
 // ExpandDevice makes the pool use a device that has grown.

@@ -8,11 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
@@ -398,6 +402,47 @@ func TestPools(t *testing.T) {
 	if err != nil || len(empty) != 0 {
 		t.Errorf("%+v, %v", empty, err)
 	}
+}
+
+// TestLoopOverADevice: somebody else's loop device over the same disk is not taken for
+// ours, and ours is found by the disk, whatever its node is called.
+func TestLoopOverADevice(t *testing.T) {
+	_, disk := zfstest.Loop(t, 64<<20)
+	f, err := os.OpenFile(disk.Path, os.O_RDWR, 0)
+	must(t, err)
+	defer f.Close()
+	var others []loop.Device
+	for range 2 { // one below ours, one above
+		out, err := exec.CommandContext(t.Context(), "losetup", "--show", "-f", disk.Path).Output()
+		must(t, err)
+		other := loop.Device{Path: strings.TrimSpace(string(out))}
+		others = append(others, other)
+		t.Cleanup(func() { must(t, other.Detach(context.Background())) })
+		if len(others) == 1 {
+			_, err := loop.Find(f)
+			wantError(t, err, loop.ErrNotFound)
+		}
+		device, err := loop.Attach(t.Context(), f)
+		must(t, err)
+		if slices.Contains(others, device) {
+			t.Errorf("%v is another's", device)
+		}
+	}
+	node := filepath.Join(t.TempDir(), "disk")
+	var stat unix.Stat_t
+	must(t, unix.Stat(disk.Path, &stat))
+	must(t, unix.Mknod(node, unix.S_IFBLK|0o600, int(stat.Rdev)))
+	g, err := os.OpenFile(node, os.O_RDWR, 0)
+	must(t, err)
+	defer g.Close()
+	device, err := loop.Find(g)
+	must(t, err)
+	if slices.Contains(others, device) {
+		t.Errorf("%v is another's", device)
+	}
+	must(t, device.Detach(t.Context()))
+	_, err = loop.Find(f)
+	wantError(t, err, loop.ErrNotFound)
 }
 
 func TestLoop(t *testing.T) {

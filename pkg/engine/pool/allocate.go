@@ -24,7 +24,10 @@ func (c Config) allocate(ctx context.Context) (*os.File, error) {
 		return nil, dot.Errorf(dot.CodePrecondition, "making the pool file: %w", err)
 	}
 	c.Hook.Pass(ctx, BeforeAllocate)
-	if err := c.fill(file, fresh); err != nil {
+	if c.SizeBytes, err = c.wanted(file); err == nil {
+		err = c.fill(file, fresh)
+	}
+	if err != nil {
 		file.Close()
 		return nil, errors.Join(err, os.Remove(fresh))
 	}

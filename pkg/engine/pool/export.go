@@ -29,10 +29,11 @@ func Adopt(ctx context.Context, client *zfs.Client, root zfs.Dataset) (Opened, e
 	return Opened{Name: root.Pool(), Root: root}, nil
 }
 
-// Export exports the pool and detaches its loop device; CodeAborted, with who
-// mounts it, while it is in use. Exporting an exported one is nil.
+// Export exports the pool, notes in what it lies on that this assignment has released
+// it, and detaches its loop device; CodeAborted, with who mounts it, while it is in
+// use. Exporting an exported one is nil.
 func Export(ctx context.Context, cfg Config) error {
-	imported, err := cfg.imported(ctx)
+	_, imported, err := cfg.imported(ctx)
 	if err != nil {
 		return err
 	}
@@ -60,6 +61,9 @@ func Export(ctx context.Context, cfg Config) error {
 		if err := cfg.ZFS.Export(ctx, cfg.Name); err != nil {
 			return explain(err, "exporting pool %s", cfg.Name)
 		}
+	}
+	if err := cfg.markReleased(ctx, file); err != nil {
+		return err
 	}
 	if !attached {
 		return nil

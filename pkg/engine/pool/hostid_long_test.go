@@ -51,6 +51,12 @@ func lost(t *testing.T, cfg Config) Config {
 	if err := cfg.ZFS.CreateFilesystem(t.Context(), data, zfs.Props{zfs.PropMountpoint: "legacy"}); err != nil {
 		t.Fatal(err)
 	}
+	return copyInUse(t, cfg)
+}
+
+// copyInUse copies the file of a pool that is imported, which it then exports.
+func copyInUse(t *testing.T, cfg Config) Config {
+	t.Helper()
 	if err := cfg.ZFS.Sync(t.Context(), cfg.Name); err != nil {
 		t.Fatal(err)
 	}
@@ -168,5 +174,35 @@ func TestPoolThatIsTakenOver(t *testing.T) {
 	}
 	if ours := ensure(t, copied); !ours.Imported {
 		t.Errorf("after an export: got %+v", ours)
+	}
+}
+
+// TestTakeOver: a pool that was in use on a machine that is gone is imported by who may
+// take it over, once in an assignment.
+func TestTakeOver(t *testing.T) {
+	const here, there = 0x1234abcd, 0x0badcafe
+	cfg := onDisk(t, nil)
+	cfg.Multihost, cfg.Assignment = true, Assignment{aClaim(t, "1"), 1}
+	becomeHost(t, there)
+	copied := lost(t, cfg)
+
+	becomeHost(t, here)
+	copied.Assignment.Generation++
+	refused(t, "another machine's pool", copied, dot.CodePrecondition)
+	copied.TakeOver = true
+	if taken := ensure(t, copied); !taken.Imported || taken.Created {
+		t.Errorf("got %+v", taken)
+	}
+
+	// Whatever makes it foreign again, this assignment is not the one to say so.
+	again := copyInUse(t, copied)
+	becomeHost(t, there)
+	refused(t, "a second time", again, dot.CodePrecondition)
+	again.Assignment.Generation++
+	if taken := ensure(t, again); !taken.Imported {
+		t.Errorf("in the next assignment: got %+v", taken)
+	}
+	if err := Export(t.Context(), again); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -11,18 +11,24 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
-// marker is what a pool file says near its beginning: the magic line, JSON, and
-// zeros. It lies in vl_pad1 of the first label (vdev_impl.h), the 8 KiB that the
+// marker is what a pool file, or a disk, says near its beginning: the magic line,
+// JSON, and zeros. It lies in vl_pad1 of the first label (vdev_impl.h), the 8 KiB that the
 // kernel leaves to boot blocks and never touches, and in the second half of it:
 // zpool-create(8) zeroes the first 4 KiB of a device (zero_label in
-// cmd/zpool/zpool_vdev.c) before there is a pool on it.
+// cmd/zpool/zpool_vdev.c) before there is a pool on it. What it says fits a sector, so
+// that a power cut leaves it as it was or as it is to be.
 type marker struct {
 	Pool string `json:"pool"`
 	// Size is what the pool is known to span. A file that is larger was grown
-	// when a crash came.
+	// when a crash came, or is a disk that was grown.
 	Size int64 `json:"size"`
 	// Made: a pool was made in the file, so that not finding one is a fault.
 	Made bool `json:"made"`
+	// Assignment is the last in which the pool was imported, and Released tells that
+	// it was exported for good in that: the registry knows it too, unless it was
+	// lost and rebuilt.
+	Assignment
+	Released bool `json:"released,omitempty"`
 }
 
 const (

@@ -26,6 +26,10 @@ var (
 const (
 	control = "/dev/loop-control"
 	poll    = 50 * time.Millisecond
+
+	// ours is the name (lo_file_name) of our loop devices over block devices: others
+	// attach some over the same ones, as kubelet does to hold a pod's volume.
+	ours = "dotmesh.csi"
 )
 
 // Device is an attached loop device.
@@ -80,7 +84,13 @@ func (d Device) configure(backing *os.File) error {
 	}
 	defer f.Close()
 	config := unix.LoopConfig{Fd: uint32(backing.Fd())}
-	copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
+	name := backing.Name()
+	if block, err := isBlock(backing); err != nil {
+		return err
+	} else if block {
+		name = ours
+	}
+	copy(config.Info.File_name[:len(config.Info.File_name)-1], name)
 	err = unix.IoctlLoopConfigure(int(f.Fd()), &config)
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTTY) {
 		return err
@@ -100,9 +110,18 @@ func setFD(fd, backing int, info unix.LoopInfo64) error {
 	return nil
 }
 
+func isBlock(file *os.File) (bool, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	return info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0, nil
+}
+
 // Find is the loop device whose backing file is this one. Files are compared by
-// device and inode, device nodes by the device that they stand for: names prove
-// nothing, and differ between mount namespaces.
+// device and inode, device nodes by the device that they stand for: paths prove
+// nothing, and differ between mount namespaces. Over a block device only one that
+// Attach made counts.
 func Find(backing *os.File) (Device, error) {
 	var want unix.Stat_t
 	if err := unix.Fstat(int(backing.Fd()), &want); err != nil {
@@ -131,7 +150,7 @@ func Find(backing *os.File) (Device, error) {
 
 func same(info unix.LoopInfo64, want unix.Stat_t) bool {
 	if want.Mode&unix.S_IFMT == unix.S_IFBLK {
-		return info.Rdevice == want.Rdev && want.Rdev != 0
+		return info.Rdevice == want.Rdev && want.Rdev != 0 && unix.ByteSliceToString(info.File_name[:]) == ours
 	}
 	return info.Device == want.Dev && info.Inode == want.Ino
 }

@@ -1,0 +1,74 @@
+package pool
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+// A file that is to be as large as its file system allows leaves it this much, and
+// grows in steps, so that it is not grown by a few blocks at every start.
+const (
+	leftFree = 16 << 20
+	growStep = 16 << 20
+)
+
+// size is what the file or device has, which must be what the configuration says that
+// it is.
+func (c Config) size(file *os.File) (int64, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("looking at %s: %w", c.path(), err)
+	}
+	block := info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0
+	switch {
+	case c.Device != "" && !block:
+		return 0, dot.Precondition("%s is not a block device: nothing was changed; give another --pool-device", c.path())
+	case c.Device == "" && !info.Mode().IsRegular():
+		return 0, dot.Precondition("%s is not a file: nothing was changed; move it away, or choose another --pool-name", c.path())
+	}
+	size, err := file.Seek(0, io.SeekEnd) // a device's Stat tells none
+	if err != nil {
+		return 0, fmt.Errorf("looking at %s: %w", c.path(), err)
+	}
+	return size, nil
+}
+
+// wanted is what the file or device is to have.
+func (c Config) wanted(file *os.File) (int64, error) {
+	if c.SizeBytes != 0 {
+		return c.SizeBytes, nil
+	}
+	size, err := c.size(file)
+	if err == nil && c.Device == "" {
+		size, err = c.room(file, size)
+	}
+	if err == nil && size < MinSize {
+		err = dot.Precondition("%s has room for a pool of %d bytes, which is too few: give it at least %d", c.path(), size, int64(MinSize))
+	}
+	return size, err
+}
+
+// room is how large a file can become that has so many bytes.
+func (c Config) room(file *os.File, size int64) (int64, error) {
+	var of unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &of); err != nil {
+		return 0, fmt.Errorf("looking at %s: %w", c.path(), err)
+	}
+	var in unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &in); err != nil {
+		return 0, fmt.Errorf("looking for room in %s: %w", c.Location, err)
+	}
+	const sector = 512 // the unit of st_blocks, whatever the file system's is
+	return fitting(size, of.Blocks*sector, int64(in.Bavail)*in.Frsize), nil
+}
+
+// fitting is the size of a file that takes what it has allocated and what is free, but
+// what is left to the file system. It never shrinks.
+func fitting(size, allocated, free int64) int64 {
+	return max(size, (allocated+free-leftFree)/growStep*growStep)
+}
