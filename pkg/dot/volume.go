@@ -47,9 +47,9 @@ type Pool struct {
 	Name string
 	// Node is the Kubernetes node (or host) that the server runs on.
 	Node string
-	// Generation counts the machines that a pool was on, Zone is the Node's, and
-	// Address, host:port, is where other servers reach the API. They are for pools
-	// that move and servers that know of each other: nothing writes them yet.
+	// Generation counts the nodes that the pool's disk was given to, 0 for one that
+	// stays with its node. Zone is the Node's. Address, host:port, is where other
+	// servers reach the API; nothing writes it yet.
 	Generation uint64
 	Zone       string
 	Address    string

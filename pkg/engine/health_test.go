@@ -24,7 +24,7 @@ func poolThatSays(t *testing.T, line, sync string) *Engine {
 
 func TestHealthSaysWhatZFSKnowsAndWhetherItWrites(t *testing.T) {
 	line := func(state, full string) string {
-		return strings.Join([]string{"tank", "7", "1000", "200", "800", "3", full, state, "0", "0", "1.00", "off"}, "\t")
+		return strings.Join([]string{"tank", "7", "1000", "200", "800", "3", full, state, "0", "0", "1.00", "off", "off"}, "\t")
 	}
 	for name, tt := range map[string]struct {
 		line, sync, state string

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -18,10 +19,14 @@ import (
 type Holder struct {
 	PID     int
 	Command string
+	Pod     string // UID of the process's Kubernetes pod, "" for none
 	Path    string // mount point
 }
 
 func (h Holder) String() string {
+	if h.Pod != "" {
+		return fmt.Sprintf("%s (process %d of pod %s) at %s", h.Command, h.PID, h.Pod, h.Path)
+	}
 	return fmt.Sprintf("%s (process %d) at %s", h.Command, h.PID, h.Path)
 }
 
@@ -33,6 +38,12 @@ func PoolHolders(pool zfs.PoolName) []Holder {
 	})
 }
 
+// Holders finds who mounts anything of the root.
+func (e *Engine) Holders() []Holder {
+	root := e.root.String()
+	return holdersOf(func(m mount.MountInfo) bool { return m.FsType == "zfs" && contains(root, m.Source) })
+}
+
 func holders(dataset zfs.Dataset) []Holder {
 	return holdersOf(func(m mount.MountInfo) bool { return isOf(m, dataset) })
 }
@@ -42,7 +53,7 @@ func holdersOf(is func(mount.MountInfo) bool) []Holder {
 	eachNamespace(func(pid int, mounts []mount.MountInfo) {
 		for _, m := range mounts {
 			if is(m) {
-				found = append(found, Holder{PID: pid, Command: commandOf(pid), Path: m.MountPoint})
+				found = append(found, holder(pid, m))
 				return
 			}
 		}
@@ -75,7 +86,7 @@ func refuseMountedBelow(dataset zfs.Dataset, subdot dot.Subdot) error {
 	var found []Holder
 	eachNamespace(func(pid int, mounts []mount.MountInfo) {
 		for _, m := range mountsBelow(mounts, dataset, dir) {
-			found = append(found, Holder{PID: pid, Command: commandOf(pid), Path: m.MountPoint})
+			found = append(found, holder(pid, m))
 		}
 	})
 	return refuseHolders("subdot "+subdot.String(), found)
@@ -140,6 +151,30 @@ func eachNamespace(visit func(pid int, mounts []mount.MountInfo)) {
 		seen[namespace] = true
 		visit(pid, mounts)
 	}
+}
+
+func holder(pid int, m mount.MountInfo) Holder {
+	return Holder{PID: pid, Command: commandOf(pid), Pod: podOf(pid), Path: m.MountPoint}
+}
+
+// podGrammar finds a pod's UID in the name of its cgroup, where systemd's driver
+// writes _ for -.
+var podGrammar = regexp.MustCompile(`pod([0-9a-f]{8}([-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})`)
+
+func podOf(pid int) string {
+	cgroup, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return "" // it has ended
+	}
+	return podIn(string(cgroup))
+}
+
+func podIn(cgroup string) string {
+	found := podGrammar.FindStringSubmatch(cgroup)
+	if found == nil {
+		return ""
+	}
+	return strings.ReplaceAll(found[1], "_", "-")
 }
 
 func commandOf(pid int) string {

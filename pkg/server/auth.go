@@ -15,6 +15,7 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/api"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1/dotmeshv1connect"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 )
 
@@ -23,6 +24,7 @@ const (
 	roleAdmin      = "admin"
 	roleController = "controller" // the CSI controller: volumes
 	roleUser       = "user"       // dm: dots and commits
+	roleOperator   = "operator"   // by client certificate: servers themselves
 )
 
 const adminName = "admin"
@@ -161,6 +163,9 @@ func (a *authenticator) remember(key [sha256.Size]byte, who principal) {
 // mayCall tells whether a role may call a procedure (its path).
 func mayCall(role, path string) bool {
 	service := strings.Split(strings.TrimPrefix(path, "/"), "/")[0]
+	if path == dotmeshv1connect.ServerServiceReleaseProcedure {
+		return role == roleAdmin || role == roleOperator
+	}
 	switch role {
 	case roleAdmin:
 		return true
@@ -168,8 +173,20 @@ func mayCall(role, path string) bool {
 		return service == dotmeshv1connect.VolumeServiceName || service == dotmeshv1connect.ServerServiceName
 	case roleUser:
 		return service == dotmeshv1connect.DotServiceName || service == dotmeshv1connect.ServerServiceName
+	case roleOperator:
+		return service == dotmeshv1connect.ServerServiceName
 	}
 	return false
+}
+
+// caller tells who makes a request: the operator by its client certificate, others by
+// user and API key.
+func (a *authenticator) caller(r *http.Request) (principal, error) {
+	if t := r.TLS; t != nil && len(t.VerifiedChains) > 0 && pki.RoleOf(t.PeerCertificates[0]) == pki.RoleOperator {
+		return principal{t.PeerCertificates[0].Subject.CommonName, roleOperator}, nil
+	}
+	user, secret, _ := r.BasicAuth()
+	return a.authenticate(r.Context(), user, secret)
 }
 
 // require lets through only calls of somebody who may make them, before anything
@@ -177,8 +194,7 @@ func mayCall(role, path string) bool {
 func (a *authenticator) require(next http.Handler) http.Handler {
 	refuse := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, secret, _ := r.BasicAuth()
-		who, err := a.authenticate(r.Context(), user, secret)
+		who, err := a.caller(r)
 		if err != nil {
 			hangUp(w)
 		}

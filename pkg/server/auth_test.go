@@ -133,6 +133,13 @@ func TestWhoMayCallWhat(t *testing.T) {
 		{roleUser, "/dotmesh.v1.DotService/ListDots", true},
 		{roleUser, "/dotmesh.v1.VolumeService/DeleteVolume", false},
 		{roleUser, "/metrics", false},
+		{roleUser, "/dotmesh.v1.ServerService/GetStatus", true},
+		{roleAdmin, "/dotmesh.v1.ServerService/Release", true},
+		{roleOperator, "/dotmesh.v1.ServerService/Release", true},
+		{roleUser, "/dotmesh.v1.ServerService/Release", false},
+		{roleController, "/dotmesh.v1.ServerService/Release", false},
+		{roleOperator, "/dotmesh.v1.VolumeService/DeleteVolume", false},
+		{roleOperator, "/metrics", false},
 		{"", "/dotmesh.v1.DotService/ListDots", false},
 		{"root", "/dotmesh.v1.DotService/ListDots", false},
 	} {

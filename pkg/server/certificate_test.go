@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,5 +142,51 @@ func TestClientCertificatesOfServers(t *testing.T) {
 	}
 	if err := answers(tls.Client(dialFrom(t, "127.0.0.1", address), &tls.Config{InsecureSkipVerify: true})); err != nil {
 		t.Errorf("none at all: got %v", err)
+	}
+}
+
+// TestOperatorsCertificate: it stands for a key, for what is about servers alone.
+func TestOperatorsCertificate(t *testing.T) {
+	address, files := startingWith(t, func(c *Config) { c.ClientCA = filepath.Join(filepath.Dir(c.TLSCert), pki.CAFile) })
+	ca := caOf(t, files)
+	stranger, err := pki.NewCA("stranger", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what   string
+		ca     *pki.CA
+		role   pki.Role
+		method string
+		want   int // 0: hung up on
+	}{
+		{"operator", ca, pki.RoleOperator, "ServerService/GetStatus", http.StatusOK},
+		{"operator", ca, pki.RoleOperator, "ServerService/Release", http.StatusOK},
+		{"operator", ca, pki.RoleOperator, "DotService/ListDots", http.StatusForbidden},
+		{"operator", ca, pki.RoleOperator, "VolumeService/ListVolumes", http.StatusForbidden},
+		{"server", ca, pki.RoleServer, "ServerService/Release", http.StatusUnauthorized},
+		{"another CA's operator", stranger, pki.RoleOperator, "ServerService/Release", 0},
+	} {
+		pair, err := c.ca.IssueClient("operator", c.role, time.Hour, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := tls.X509KeyPair(pair.Cert, pair.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		web := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+			InsecureSkipVerify: true, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil },
+		}}}
+		got := 0
+		res, err := web.Post("https://"+address+"/dotmesh.v1."+c.method, "application/json", strings.NewReader("{}"))
+		if err == nil {
+			got = res.StatusCode
+			_ = res.Body.Close()
+		}
+		if got != c.want {
+			t.Errorf("%s, %s: got %d, %v, want %d", c.what, c.method, got, err, c.want)
+		}
+		web.CloseIdleConnections()
 	}
 }

@@ -259,7 +259,8 @@ func (k *leaseKeeper) serve(l heldLease) {
 	k.observe(l != nil)
 }
 
-// run keeps the lease until ctx ends, and then gives it up.
+// run looks after the lease until ctx ends. It is renewed on, and nothing is served
+// under it any more, until giveUp.
 func (k *leaseKeeper) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -270,7 +271,7 @@ func (k *leaseKeeper) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			k.giveUp(ctx)
+			k.serve(nil)
 			return
 		case <-lost:
 		case <-timer.C:
@@ -279,8 +280,8 @@ func (k *leaseKeeper) run(ctx context.Context) {
 	}
 }
 
+// giveUp is called after run has ended.
 func (k *leaseKeeper) giveUp(ctx context.Context) {
-	k.serve(nil)
 	if k.lease == nil {
 		return
 	}

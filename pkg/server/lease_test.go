@@ -312,7 +312,7 @@ func TestDeadlineThatCannotBeRecordedServesNobody(t *testing.T) {
 	r.expect(t, 0, false, "acquire")
 }
 
-func TestRunGivesTheLeaseUp(t *testing.T) {
+func TestLeaseIsKeptUntilItIsGivenUp(t *testing.T) {
 	r := newRig()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -326,7 +326,11 @@ func TestRunGivesTheLeaseUp(t *testing.T) {
 	<-served
 	cancel()
 	<-done
-	if !r.lease.revoked || r.serving() {
+	if r.lease.revoked || r.serving() {
+		t.Errorf("revoked %t, serving %t before it is given up", r.lease.revoked, r.serving())
+	}
+	r.giveUp(t.Context())
+	if !r.lease.revoked {
 		t.Error("the lease was not given up")
 	}
 }

@@ -34,18 +34,42 @@ func (s *Server) openStore(ctx context.Context) (*store.Store, error) {
 	return store.Open(ctx, cfg)
 }
 
-// openPool makes the pool imported and gives it with the client that fits it.
-func (s *Server) openPool(ctx context.Context) (*zfs.Client, pool.Opened, about, error) {
-	fail := func(err error) (*zfs.Client, pool.Opened, about, error) { return nil, pool.Opened{}, about{}, err }
+// prepareHost gives a client that fits the host's ZFS.
+func (s *Server) prepareHost(ctx context.Context) (*zfs.Client, about, error) {
 	prepared, err := pool.PrepareHost(ctx, host.Host{Root: s.cfg.HostPrefix}, zfs.Config{Crash: s.cfg.Crash, Observe: s.observe})
 	if err != nil {
-		return fail(err)
+		return nil, about{}, err
 	}
 	client, err := zfs.New(prepared.ZFS)
+	return client, about{version: s.cfg.Version, zfsModule: prepared.Module.String(), zfsUserland: prepared.Userland.String()}, err
+}
+
+// describePool tells of the pool that is this server's own, for which no other server
+// of the machine does anything from here on.
+func (s *Server) describePool(ctx context.Context, client *zfs.Client, claim store.Claim) (pool.Config, error) {
+	name, err := zfs.ParsePoolName(s.cfg.Pool.Name)
+	if err != nil {
+		return pool.Config{}, dot.Invalid("--pool-name: %w", err)
+	}
+	// Which pool it is, is known once it is imported; by then it may have grown.
+	lock, err := s.keepOthersAway(ctx, filepath.Join(s.cfg.RunDir, "file-"+name.String()))
+	if err != nil {
+		return pool.Config{}, err
+	}
+	return pool.Config{
+		ZFS: client.Holding(lock), Name: name, Location: s.cfg.Pool.Location, Device: s.cfg.Pool.Device, SizeBytes: s.cfg.Pool.SizeBytes,
+		Sparse: s.cfg.Pool.Sparse, Multihost: s.cfg.Pool.Multihost, Assignment: s.assignment,
+		TakeOver: s.cfg.Pool.TakeOver && !claim.Imported, Hook: s.cfg.Crash,
+	}, nil
+}
+
+// openPool makes the pool imported and gives it with the client that fits it.
+func (s *Server) openPool(ctx context.Context, claim store.Claim) (*zfs.Client, pool.Opened, about, error) {
+	fail := func(err error) (*zfs.Client, pool.Opened, about, error) { return nil, pool.Opened{}, about{}, err }
+	client, info, err := s.prepareHost(ctx)
 	if err != nil {
 		return fail(err)
 	}
-	info := about{version: s.cfg.Version, zfsModule: prepared.Module.String(), zfsUserland: prepared.Userland.String()}
 	var opened pool.Opened
 	if s.cfg.Pool.Root != "" {
 		root, err := zfs.ParseDataset(s.cfg.Pool.Root)
@@ -57,22 +81,14 @@ func (s *Server) openPool(ctx context.Context) (*zfs.Client, pool.Opened, about,
 			return fail(err)
 		}
 	} else {
-		name, err := zfs.ParsePoolName(s.cfg.Pool.Name)
-		if err != nil {
-			return fail(dot.Invalid("--pool-name: %w", err))
-		}
-		// Which pool it is, is known once it is imported; by then it may have grown.
-		lock, err := s.keepOthersAway(ctx, filepath.Join(s.cfg.RunDir, "file-"+name.String()))
+		own, err := s.describePool(ctx, client, claim)
 		if err != nil {
 			return fail(err)
 		}
-		opened, err = pool.Ensure(ctx, pool.Config{
-			ZFS: client.Holding(lock), Name: name, Location: s.cfg.Pool.Location, SizeBytes: s.cfg.Pool.SizeBytes,
-			Sparse: s.cfg.Pool.Sparse, Hook: s.cfg.Crash,
-		})
-		if err != nil {
+		if opened, err = pool.Ensure(ctx, own); err != nil {
 			return fail(err)
 		}
+		s.own = &own
 	}
 	info.poolName = opened.Name.String()
 	return client, opened, info, nil
@@ -132,12 +148,19 @@ func (s *Server) deadlineFile(e *engine.Engine) (deadlineFile, error) {
 // keeper has the pool's lease.
 func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error) {
 	st.TakeAsItIs() // nothing was decided yet on what it said at an earlier try
-	client, opened, info, err := s.openPool(ctx)
+	claim, err := s.enterClaim(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	client, opened, info, err := s.openPool(ctx, claim)
 	if err != nil {
 		return nil, err
 	}
 	root, err := engine.Identify(ctx, client, opened.Root)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.noteImported(ctx, st, root.Pool); err != nil {
 		return nil, err
 	}
 	lock, err := s.keepOthersAway(ctx, s.poolDir(root.Pool))
@@ -159,10 +182,11 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 	p := &plane{
 		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
 		locks: newKeyLocks(), work: s.work, tails: newTails(st), memory: newMemory(), about: info, now: func() time.Time { return time.Now().UTC() },
-		health: newHealthCache(e.Health, s.metrics, state),
+		health: newHealthCache(e.Health, s.metrics, state), stillAssigned: s.stillAssigned,
+		published: &published{}, wanted: &wanted{},
 	}
 	err = registerPool(ctx, st, dot.Pool{
-		ID: p.pool, Name: info.poolName, Node: p.node, SizeBytes: state.SizeBytes, FreeBytes: state.FreeBytes, Health: state.State,
+		ID: p.pool, Name: info.poolName, Node: p.node, Zone: s.cfg.Zone, Generation: s.assignment.Generation, SizeBytes: state.SizeBytes, FreeBytes: state.FreeBytes, Health: state.State,
 		ZFSVersion: info.zfsModule, Incarnation: cluster.Incarnation, PromisedFence: promisedFence,
 	})
 	if err != nil {
@@ -231,6 +255,9 @@ func (s *Server) letOthersIn() {
 func (p *plane) takeStock(ctx context.Context, lease heldLease, later bool) error {
 	breaks := lease.Breaks()
 	if err := p.isSameRegistry(ctx); err != nil {
+		return err
+	}
+	if err := p.stillAssigned(ctx, p.store); err != nil {
 		return err
 	}
 	if later {

@@ -28,6 +28,12 @@ type plane struct {
 	health  *healthCache
 	about   about
 	now     func() time.Time
+
+	// stillAssigned refuses a disk that was given away.
+	stillAssigned func(context.Context, *store.Store) error
+
+	published *published
+	wanted    *wanted
 }
 
 // attempts is how often a flow decides anew when what it decided on changed

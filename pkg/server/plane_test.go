@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -66,7 +67,8 @@ func planeOn(t *testing.T, s *store.Store) *plane {
 	p := &plane{
 		store: s, engine: e, cluster: c.Value, pool: dot.PoolIDOf(7), node: "here", locks: newKeyLocks(),
 		work: newWorker(), tails: newTails(s), memory: newMemory(), now: time.Now, lease: &leaseKeeper{observe: func(bool) {}},
-		health: &healthCache{last: engine.Health{SizeBytes: 100 << 30}},
+		health: &healthCache{last: engine.Health{SizeBytes: 100 << 30}}, stillAssigned: func(context.Context, *store.Store) error { return nil },
+		published: &published{}, wanted: &wanted{},
 	}
 	lease, err := s.AcquirePoolLease(t.Context(), p.pool, store.Instance{Name: "x", BootID: "y"}, leaseTTL)
 	if err != nil {

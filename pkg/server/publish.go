@@ -46,6 +46,7 @@ func (p *plane) publishVolume(ctx context.Context, req *dotmeshv1.PublishVolumeR
 		if c, err = p.claimOf(ctx, rec.Value); err != nil {
 			return err
 		}
+		p.noteWanted(ctx, c.branch.Master)
 		return p.recordPublication(ctx, c, rec.Revision, dot.Publication{Node: req.Node, ReadOnly: req.ReadOnly, Since: p.now()})
 	})
 	if err != nil {

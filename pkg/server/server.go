@@ -20,6 +20,7 @@ import (
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1/dotmeshv1connect"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/embedded"
@@ -36,6 +37,12 @@ type Server struct {
 	plane atomic.Pointer[plane]
 	users atomic.Pointer[store.Store]
 	locks map[string]*os.File // held, by directory; they belong to the goroutine that brings the server up
+	own   *pool.Config        // the pool that this server imports and exports itself; belongs to that goroutine too
+
+	assignment pool.Assignment
+	gate       gate             // of the calls to what the plane serves
+	releases   chan releaseCall // received while the pool is served
+	released   chan struct{}    // closed then
 
 	mu      sync.Mutex
 	waiting error // why there is no plane yet
@@ -50,7 +57,17 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, work: newWorker(), registry: prometheus.NewRegistry(), locks: map[string]*os.File{}}
+	s := &Server{
+		cfg: cfg, work: newWorker(), registry: prometheus.NewRegistry(), locks: map[string]*os.File{},
+		releases: make(chan releaseCall), released: make(chan struct{}),
+	}
+	if cfg.Pool.Claim != "" {
+		claim, err := dot.ParseClaimID(cfg.Pool.Claim)
+		if err != nil {
+			return nil, err
+		}
+		s.assignment = pool.Assignment{Claim: claim, Generation: cfg.Pool.Generation}
+	}
 	s.waitFor(dot.Unavailable("the server is starting"))
 	var err error
 	if s.metrics, err = newMetrics(s.registry, s.work.length); err != nil {
@@ -118,13 +135,17 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // bringUp opens everything, waiting for what is away, then serves the node
-// service's socket.
+// service's socket, until the pool is released.
 func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) error {
 	p, err := s.openAll(ctx)
+	if errors.Is(err, pool.ErrReleased) {
+		err = s.retry(ctx, "release", func() error { return s.stayReleased(ctx, s.users.Load()) })
+		return dropCancelled(ctx, err)
+	}
 	if err != nil {
 		return dropCancelled(ctx, err)
 	}
-	within.Go(func() { p.lease.run(inside) })
+	t := beginTenure(inside, within, p)
 	s.waitFor(dot.Unavailable("the server is starting: it waits for its pool's lease"))
 	select {
 	case <-ctx.Done():
@@ -149,7 +170,7 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 	if err != nil {
 		return dropCancelled(ctx, err)
 	}
-	within.Go(func() { s.work.run(inside) })
+	t.work(s.work.run)
 	l, err := listenSocket(ctx, s.poolDir(p.pool))
 	if err != nil {
 		return err
@@ -158,15 +179,11 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 	klog.FromContext(ctx).Info("ready", "pool", p.pool, "node", p.node)
 	g, serving := errgroup.WithContext(ctx)
 	g.Go(func() error { return newEndpoint(ctx, "node socket", l, s.nodeAPI()).serve(serving) })
-	g.Go(func() error {
-		select {
-		case <-serving.Done():
-			return nil
-		case err := <-p.lease.failed:
-			return err
-		}
-	})
-	return g.Wait()
+	g.Go(func() error { return s.attend(serving, t) })
+	if err := g.Wait(); !errors.Is(err, errReleased) {
+		return err
+	}
+	return nil
 }
 
 func dropCancelled(ctx context.Context, err error) error {
@@ -282,7 +299,7 @@ func (s *Server) identity(ctx context.Context) (*tls.Config, string, error) {
 		}
 		klog.FromContext(ctx).Info("the admin's API key is in a file", "file", filepath.Join(secretDir, apiKeyFile))
 	}
-	cfg, err := files.ServerConfig(pki.RoleServer)
+	cfg, err := files.ServerConfig(pki.RoleServer, pki.RoleOperator)
 	if err != nil {
 		return nil, "", dot.Invalid("the server's certificates cannot be used: %w", err)
 	}
@@ -292,9 +309,9 @@ func (s *Server) identity(ctx context.Context) (*tls.Config, string, error) {
 // api is what the TLS port serves.
 func (s *Server) api(auth *authenticator) http.Handler {
 	mux, calls := http.NewServeMux(), http.NewServeMux()
-	opts := s.callOptions()
-	calls.Handle(dotmeshv1connect.NewDotServiceHandler(dotHandler{s.ready}, opts))
-	calls.Handle(dotmeshv1connect.NewVolumeServiceHandler(volumeHandler{s.ready}, opts))
+	opts, gated := s.callOptions(), connect.WithInterceptors(s.gate.pass())
+	calls.Handle(dotmeshv1connect.NewDotServiceHandler(dotHandler{s.ready}, opts, gated))
+	calls.Handle(dotmeshv1connect.NewVolumeServiceHandler(volumeHandler{s.ready}, opts, gated))
 	calls.Handle(dotmeshv1connect.NewServerServiceHandler(statusHandler{s}, opts))
 	mux.Handle("/", auth.require(calls))
 	addHealth(mux, s.ready)
@@ -315,7 +332,7 @@ func (s *Server) probes(ctx context.Context) (*endpoint, error) {
 // nodeAPI is what the unix socket serves.
 func (s *Server) nodeAPI() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(dotmeshv1connect.NewNodeServiceHandler(nodeHandler{s.ready}, s.callOptions()))
+	mux.Handle(dotmeshv1connect.NewNodeServiceHandler(nodeHandler{s.ready}, s.callOptions(), connect.WithInterceptors(s.gate.pass())))
 	return mux
 }
 

@@ -225,7 +225,7 @@ func registerPool(ctx context.Context, s *store.Store, now dot.Pool) error {
 			return err
 		}
 		if there {
-			now.Generation, now.Unknown = rec.Value.Generation, rec.Value.Unknown
+			now.Unknown = rec.Value.Unknown
 			same := rec.Value
 			same.FreeBytes = now.FreeBytes // it changes all the time
 			if same == now {

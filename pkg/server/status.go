@@ -13,7 +13,7 @@ import (
 type statusHandler struct{ s *Server }
 
 func (h statusHandler) GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error) {
-	res := &v1.GetVersionResponse{Version: h.s.cfg.Version}
+	res := &v1.GetVersionResponse{Version: h.s.cfg.Version, NewerVersion: h.s.newerVersion()}
 	if p, err := h.s.ready(); err == nil {
 		res.ZfsModule, res.ZfsUserland = p.about.zfsModule, p.about.zfsUserland
 	}
@@ -21,12 +21,24 @@ func (h statusHandler) GetVersion(context.Context, *connect.Request[v1.GetVersio
 }
 
 func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error) {
-	res := &v1.GetStatusResponse{Node: h.s.cfg.NodeName}
+	cfg := h.s.cfg
+	res := &v1.GetStatusResponse{
+		Node: cfg.NodeName, Zone: cfg.Zone, Version: cfg.Version, Claim: cfg.Pool.Claim, Generation: cfg.Pool.Generation,
+		Released: h.s.isReleased(),
+	}
 	p, err := h.s.ready()
 	if err != nil {
-		res.Conditions = []*v1.Condition{{Type: "Ready", Reason: "Starting", Message: err.Error()}}
+		reason := "Starting"
+		if res.Released {
+			reason = "Released"
+		}
+		res.InUse = !res.Released // nobody knows yet
+		res.Conditions = []*v1.Condition{{Type: "Ready", Reason: reason, Message: err.Error()}}
 		return connect.NewResponse(res), nil
 	}
+	users, registryErr := p.users(ctx)
+	res.InUse, res.Users = len(users) > 0 || registryErr != nil, few(users)
+	res.WantedPools = p.wanted.list(p.now())
 	res.PoolId, res.PoolName = p.pool.String(), p.about.poolName
 	_, leaseErr := p.lease.current()
 	health, healthErr := p.health.get(ctx)
@@ -36,7 +48,7 @@ func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetS
 	res.Conditions = []*v1.Condition{
 		condition("Lease", leaseErr, "Held", "NotHeld", ""),
 		condition("PoolHealthy", healthErr, health.State, "Unknown", health.Problem),
-		condition("Registry", p.store.Ping(ctx), "Reachable", "Away", ""),
+		condition("Registry", registryErr, "Reachable", "Away", ""),
 	}
 	res.Ready = p.ready(ctx) == nil
 	return connect.NewResponse(res), nil
@@ -47,9 +59,4 @@ func condition(kind string, err error, good, bad, problem string) *v1.Condition 
 		return &v1.Condition{Type: kind, Reason: bad, Message: err.Error()}
 	}
 	return &v1.Condition{Type: kind, Ok: problem == "", Reason: good, Message: problem}
-}
-
-// Release answers the operator.
-func (h statusHandler) Release(context.Context, *connect.Request[v1.ReleaseRequest]) (*connect.Response[v1.ReleaseResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, nil)
 }
