@@ -10,7 +10,7 @@ import (
 const (
 	SecretCA         = "dotmesh-ca"          // certificate and key: for `dotmesh certs` only, mounted nowhere
 	SecretCACert     = "dotmesh-ca-cert"     // the certificate alone
-	SecretServerTLS  = "dotmesh-server-tls"  // the API on 32607
+	SecretServerTLS  = "dotmesh-server-tls"  // the API on 32607, and servers towards each other
 	SecretEtcdServer = "dotmesh-etcd-server" // etcd's client port
 	SecretEtcdPeer   = "dotmesh-etcd-peer"   // etcd's peer port
 	SecretEtcdClient = "dotmesh-etcd-client" // servers, towards etcd
@@ -66,7 +66,7 @@ func Bundle(cfg BundleConfig) (Secrets, error) {
 	server.IPs = append(server.IPs, cfg.Extra.IPs...)
 	etcd := cfg.serviceNames(etcdService, etcdCluster, etcdClients)
 	for name, issue := range map[string]func() (Pair, error){
-		SecretServerTLS: func() (Pair, error) { return cfg.CA.IssueServer(server, cfg.Validity, cfg.Now) },
+		SecretServerTLS: func() (Pair, error) { return cfg.CA.IssueAPI(server, cfg.Validity, cfg.Now) },
 		// etcd shows its server certificate also as a client of itself.
 		SecretEtcdServer: func() (Pair, error) { return cfg.CA.IssuePeer(etcd, cfg.Validity, cfg.Now) },
 		SecretEtcdPeer:   func() (Pair, error) { return cfg.CA.IssuePeer(etcd, cfg.Validity, cfg.Now) },

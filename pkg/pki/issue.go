@@ -47,6 +47,12 @@ func (ca *CA) IssueServer(names Names, validity time.Duration, now time.Time) (P
 	return ca.issue(leaf{names: names, uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, validity, now)
 }
 
+// IssueAPI makes a certificate for a server of dots: it serves with it, and shows it
+// to other servers as their client, of RoleServer.
+func (ca *CA) IssueAPI(names Names, validity time.Duration, now time.Time) (Pair, error) {
+	return ca.issue(leaf{role: RoleServer, names: names, uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, validity, now)
+}
+
 // IssuePeer makes a certificate for a member of etcd: servers that are each
 // other's clients.
 func (ca *CA) IssuePeer(names Names, validity time.Duration, now time.Time) (Pair, error) {

@@ -54,6 +54,44 @@ func (f Files) ServerConfig(roles ...Role) (*tls.Config, error) {
 	return cfg, nil
 }
 
+// PeerConfig makes the TLS configuration with which a server calls others: it shows
+// its own certificate, and believes who shows one of the CA that has a name.
+func (f Files) PeerConfig(name string) (*tls.Config, error) {
+	if f.CA == "" {
+		return nil, errors.New("a server that calls others needs their CA")
+	}
+	w := &watched{files: f}
+	if _, err := w.current(); err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, ServerName: name, NextProtos: []string{"h2", "http/1.1"},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			loaded, err := w.current()
+			if err != nil {
+				return nil, err
+			}
+			return &loaded.own, nil
+		},
+		// VerifyConnection takes its place, because RootCAs cannot follow the file.
+		InsecureSkipVerify: true, //nolint:gosec // see above
+		VerifyConnection: func(s tls.ConnectionState) error {
+			loaded, err := w.current()
+			if err != nil {
+				return err
+			}
+			between := x509.NewCertPool()
+			for _, cert := range s.PeerCertificates[1:] {
+				between.AddCert(cert)
+			}
+			_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{
+				Roots: loaded.roots, Intermediates: between, DNSName: name, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+			})
+			return err
+		},
+	}, nil
+}
+
 // watched holds what the files held when they last could be used.
 type watched struct {
 	files Files
