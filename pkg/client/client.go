@@ -19,8 +19,10 @@ const DefaultPort = "32607"
 
 const (
 	defaultTimeout = 60 * time.Second
-	dialTimeout    = 5 * time.Second
-	maxReply       = 64 << 20
+	// peerTimeout is above what a server gives a call, whose context ends first.
+	peerTimeout = 3 * time.Minute
+	dialTimeout = 5 * time.Second
+	maxReply    = 64 << 20
 )
 
 // Config says which server to call and as whom.
@@ -66,19 +68,26 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newClient(net.JoinHostPort(host, port), tlsConfig, bound(cfg.Timeout), authenticate(cfg.User, cfg.APIKey)), nil
+}
+
+// NewPeer prepares a server's client of another one, at host:port. Both are told by
+// what tlsConfig shows and believes; for whom a call is made is say's to tell.
+func NewPeer(address string, tlsConfig *tls.Config, say connect.Interceptor) *Client {
+	return newClient(address, tlsConfig, bound(peerTimeout), say)
+}
+
+func newClient(address string, tlsConfig *tls.Config, interceptors ...connect.Interceptor) *Client {
 	transport := newTransport(tlsConfig)
 	httpClient := &http.Client{Transport: transport, CheckRedirect: refuseRedirect}
-	url := "https://" + net.JoinHostPort(host, port)
-	opts := connect.WithClientOptions(
-		connect.WithInterceptors(bound(cfg.Timeout), authenticate(cfg.User, cfg.APIKey)),
-		connect.WithReadMaxBytes(maxReply),
-	)
+	url := "https://" + address
+	opts := connect.WithClientOptions(connect.WithInterceptors(interceptors...), connect.WithReadMaxBytes(maxReply))
 	return &Client{
 		Dots:      dotmeshv1connect.NewDotServiceClient(httpClient, url, opts),
 		Volumes:   dotmeshv1connect.NewVolumeServiceClient(httpClient, url, opts),
 		Server:    dotmeshv1connect.NewServerServiceClient(httpClient, url, opts),
 		transport: transport,
-	}, nil
+	}
 }
 
 // Close ends idle connections; calls under way go on.
