@@ -182,6 +182,16 @@ func (s *Store) GetAlive(ctx context.Context, id dot.PoolID) (Record[Instance], 
 	return get(ctx, s, instanceCodec, AliveKey(id), "the lease of pool "+id.String())
 }
 
+// ListAlive tells whose leases are held.
+func (s *Store) ListAlive(ctx context.Context) (map[dot.PoolID]bool, error) {
+	items, _, err := s.scan(ctx, Of(KindAlive))
+	alive := make(map[dot.PoolID]bool, len(items))
+	for _, it := range items {
+		alive[it.key.Pool()] = true
+	}
+	return alive, err
+}
+
 // ListAssignments reads what a pool's server has to do with.
 func (s *Store) ListAssignments(ctx context.Context, id dot.PoolID) ([]Record[Assignment], error) {
 	return list(ctx, s, assignmentCodec, AssignmentsOf(id))
