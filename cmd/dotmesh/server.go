@@ -58,10 +58,12 @@ func addServerFlags(f *pflag.FlagSet, cfg *server.Config, size *poolSize) {
 	f.StringVar(&cfg.Etcd.Embedded, "embedded-etcd", "", "run an etcd inside the server, with its data in this directory (a single machine)")
 
 	f.StringVar(&cfg.Listen, "listen", ":32607", "address of the API")
+	f.StringVar(&cfg.Advertise, "advertise", os.Getenv("POD_IP"), "host, or host:port, where other servers reach the API (default: $POD_IP; none: a server without others)")
 	f.StringVar(&cfg.HealthListen, "health-listen", "", "address of /healthz and /readyz over plain HTTP, for kubelet's probes (default: none)")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM file of the API's certificate and its chain")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM file of its key")
 	f.StringVar(&cfg.ClientCA, "client-ca", "", "PEM file of the CA of other servers' client certificates")
+	f.StringVar(&cfg.PeerName, "peer-name", "dotmesh.dotmesh.svc", "DNS name in the certificates of other servers: that of the Service")
 	f.StringVar(&cfg.SecretDir, "secret-dir", "", "directory with dotmesh-api-key.txt and dotmesh-admin-password.txt, as the Secret \"dotmesh\" is mounted")
 	f.StringVar(&cfg.SettingsDir, "settings-dir", "", "directory of the operator's settings, as the ConfigMap \"dotmesh-settings\" is mounted")
 

@@ -48,10 +48,10 @@ type Pool struct {
 	// Node is the Kubernetes node (or host) that the server runs on.
 	Node string
 	// Generation counts the nodes that the pool's disk was given to, 0 for one that
-	// stays with its node. Zone is the Node's. Address, host:port, is where other
-	// servers reach the API; nothing writes it yet.
+	// stays with its node. Zone is the Node's.
 	Generation uint64
 	Zone       string
+	// Address, host:port, is where other servers reach the API; "" if they cannot.
 	Address    string
 	SizeBytes  int64
 	FreeBytes  int64

@@ -194,7 +194,14 @@ func (a *authenticator) caller(r *http.Request) (principal, error) {
 func (a *authenticator) require(next http.Handler) http.Handler {
 	refuse := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := a.caller(r)
+		ctx := r.Context()
+		other, isForwarded, err := readForwarded(r)
+		who := other.who
+		if isForwarded {
+			ctx = withForwarded(ctx, other)
+		} else if err == nil {
+			who, err = a.caller(r)
+		}
 		if err != nil {
 			hangUp(w)
 		}
@@ -203,7 +210,7 @@ func (a *authenticator) require(next http.Handler) http.Handler {
 		}
 		switch {
 		case err == nil:
-			next.ServeHTTP(w, r.WithContext(withPrincipal(r.Context(), who)))
+			next.ServeHTTP(w, r.WithContext(withPrincipal(ctx, who)))
 		case refuse.IsSupported(r):
 			_ = refuse.Write(w, r, api.ToConnect(err)) // the client is gone
 		default:

@@ -269,11 +269,24 @@ func (p *plane) endCommit(ctx context.Context, name string, volume dot.VolumeID,
 	if err == nil && (!there || i.Value.Commit.Volume != volume) {
 		return cause
 	}
+	var other *elsewhere
+	if there && errors.As(p.branchHere(ctx, i.Value.Commit.Branch), &other) {
+		return other
+	}
 	p.work.soon(p.intentJob(name, i.Value.Commit, gone))
 	if gone {
 		return cause
 	}
 	return fmt.Errorf("%w; the commit may have been made: look at the log before trying again", cause)
+}
+
+// branchHere gives elsewhere for a branch of another pool.
+func (p *plane) branchHere(ctx context.Context, id dot.BranchID) error {
+	b, there, err := found(p.store.FindBranch(ctx, id))
+	if err != nil || !there || b.Value.Master == p.pool {
+		return err
+	}
+	return p.elsewhere(ctx, "the branch of the commit", b.Value.Master)
 }
 
 // intentJob ends a commit that nobody is at work on. begun is what its intent says,

@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"path/filepath"
+	"strings"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
@@ -28,6 +29,11 @@ type Config struct {
 	// ClientCA is a PEM file of the CA whose client certificates name other
 	// servers; "" for none.
 	ClientCA string
+	// Advertise is where other servers reach the API: a host, or host:port where
+	// the port is not Listen's; "" for a server without others.
+	Advertise string
+	// PeerName is the name that other servers' certificates have.
+	PeerName string
 	// SecretDir holds the admin's dotmesh-api-key.txt and
 	// dotmesh-admin-password.txt; changes are followed.
 	SecretDir string
@@ -117,10 +123,30 @@ func (c Config) Validate() error {
 	if c.SettingsDir != "" && !filepath.IsAbs(c.SettingsDir) {
 		return dot.Invalid("--settings-dir %q is not an absolute path", c.SettingsDir)
 	}
+	if c.Advertise != "" {
+		if _, port, err := net.SplitHostPort(c.advertised()); err != nil || port == "0" {
+			return dot.Invalid("--advertise %q is neither a host nor host:port", c.Advertise)
+		}
+		if c.ClientCA != "" && c.PeerName == "" {
+			return dot.Invalid("--peer-name is missing: the name in other servers' certificates")
+		}
+	}
 	if !filepath.IsAbs(c.RunDir) {
 		return dot.Invalid("--run-dir %q is not an absolute path", c.RunDir)
 	}
 	return nil
+}
+
+// advertised is host:port of Advertise.
+func (c Config) advertised() string {
+	if c.Advertise == "" {
+		return ""
+	}
+	if _, _, err := net.SplitHostPort(c.Advertise); err == nil {
+		return c.Advertise
+	}
+	_, port, _ := net.SplitHostPort(c.Listen) // Validate looks at it
+	return net.JoinHostPort(strings.Trim(c.Advertise, "[]"), port)
 }
 
 func (c PoolConfig) validate() error {

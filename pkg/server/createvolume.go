@@ -84,6 +84,10 @@ func (p *plane) undoCreate(ctx context.Context, c claim, cause error) error {
 // final tells whether a caller that gets this error takes it that nothing is
 // under way any more (external-provisioner: checkError).
 func final(err error) bool {
+	var other *elsewhere
+	if errors.As(err, &other) {
+		return false // what is under way there is that server's
+	}
 	var classed *dot.Error
 	if !errors.As(err, &classed) {
 		return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
@@ -108,7 +112,10 @@ func (p *plane) meetVolume(ctx context.Context, w wish, v dot.Volume) (claim, er
 	if difference := c.differsFrom(w); difference != "" {
 		return claim{}, dot.Errorf(dot.CodeExists, "a volume of the name %q exists with %s", w.csiName, difference)
 	}
-	return c, nil
+	if v.State == dot.Ready {
+		return c, nil
+	}
+	return c, p.here(ctx, c.dot, c.branch)
 }
 
 // differsFrom tells in what the volume is not what a wish asks for, "" when it is.
@@ -144,15 +151,6 @@ func (p *plane) recordVolume(ctx context.Context, w wish, id dot.VolumeID) (clai
 	if err != nil {
 		return claim{}, err
 	}
-	subdot := orDefault(w.subdot, orDefault(origin.subdot, dot.DefaultSubdot))
-	least, err := origin.least(ctx, subdot)
-	if err != nil {
-		return claim{}, err
-	}
-	size, err := chooseSize(w.required, w.limit, least, p.health.size())
-	if err != nil {
-		return claim{}, err
-	}
 	var joined store.Record[dot.Dot]
 	t, err := resolveTarget(w, func(name dot.FullName) (*dot.Dot, error) {
 		rec, there, err := p.lookup(ctx, name)
@@ -162,6 +160,18 @@ func (p *plane) recordVolume(ctx context.Context, w wish, id dot.VolumeID) (clai
 		joined = rec
 		return &rec.Value, nil
 	})
+	if err != nil {
+		return claim{}, err
+	}
+	if err := p.belongs(ctx, w, t, origin); err != nil {
+		return claim{}, err
+	}
+	subdot := orDefault(w.subdot, orDefault(origin.subdot, dot.DefaultSubdot))
+	least, err := origin.least(ctx, subdot)
+	if err != nil {
+		return claim{}, err
+	}
+	size, err := chooseSize(w.required, w.limit, least, p.health.size())
 	if err != nil {
 		return claim{}, err
 	}
@@ -177,6 +187,25 @@ func (p *plane) recordVolume(ctx context.Context, w wish, id dot.VolumeID) (clai
 		return claim{}, dot.Invalid("dot %s does not exist, and a new dot begins with the branch %q, not %q", t.name, dot.MasterBranch, w.branch)
 	}
 	return p.recordNew(ctx, v, w, t.name, origin)
+}
+
+// belongs gives elsewhere for a new volume whose dot is, or is to be, on another
+// pool, and refuses one that lies here where its pod cannot reach it.
+func (p *plane) belongs(ctx context.Context, w wish, t target, origin source) error {
+	if t.join == nil && origin.commit == nil {
+		return p.place(ctx, "the new dot "+t.name.String(), w.preferredNodes)
+	}
+	if t.join == nil { // resolveSource has found it here
+		return p.reachable(origin.of, w.preferredNodes)
+	}
+	b, there, err := found(p.store.GetBranch(ctx, t.join.ID, w.branch))
+	if err != nil || !there {
+		return err // joining it tells
+	}
+	if err := p.here(ctx, *t.join, b.Value); err != nil {
+		return err
+	}
+	return p.reachable(t.join.FullName, w.preferredNodes)
 }
 
 func orDefault[T comparable](v, otherwise T) T {
@@ -413,7 +442,11 @@ func (c claim) user() string {
 }
 
 func (p *plane) volumeToProto(ctx context.Context, c claim) *dotmeshv1.Volume {
-	out := api.VolumeToProto(c.volume, c.dot, c.branch, p.nodeOf(ctx, c.branch.Master))
+	return c.toProto(p.nodeOf(ctx, c.branch.Master))
+}
+
+func (c claim) toProto(node string) *dotmeshv1.Volume {
+	out := api.VolumeToProto(c.volume, c.dot, c.branch, node)
 	out.Id = c.handle()
 	return out
 }

@@ -76,10 +76,23 @@ func (p *plane) writable(ctx context.Context, d dot.Dot, b dot.Branch) error {
 	return p.here(ctx, d, b)
 }
 
+// dotHere gives elsewhere for a dot that another pool's server must change: the one
+// of its branches, which all begin at each other's commits.
+func (p *plane) dotHere(ctx context.Context, d dot.Dot) error {
+	branches, err := p.store.ListBranches(ctx, d.ID)
+	if err != nil || len(branches) == 0 {
+		return err
+	}
+	return p.here(ctx, d, branches[0].Value)
+}
+
 // createDot makes an empty dot that belongs to no Kubernetes namespace.
 func (p *plane) createDot(ctx context.Context, req *dotmeshv1.CreateDotRequest) (*dotmeshv1.CreateDotResponse, error) {
 	name, err := parseDotName(req.Dot)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.place(ctx, "the new dot "+name.String(), nil); err != nil {
 		return nil, err
 	}
 	now := p.now()
@@ -190,6 +203,9 @@ func (p *plane) deleteDot(ctx context.Context, req *dotmeshv1.DeleteDotRequest) 
 		if err != nil {
 			return err
 		}
+		if err := p.dotHere(ctx, d.Value); err != nil {
+			return err
+		}
 		id = d.Value.ID
 		if gone = d.Value.State == dot.Deleting; gone {
 			return nil
@@ -232,6 +248,9 @@ func (p *plane) shareDot(ctx context.Context, req *dotmeshv1.ShareDotRequest) (*
 	var d store.Record[dot.Dot]
 	err := again(ctx, func() (err error) {
 		if d, err = p.findDot(ctx, req.Dot); err != nil {
+			return err
+		}
+		if err := p.dotHere(ctx, d.Value); err != nil {
 			return err
 		}
 		kept := slices.DeleteFunc(sortedUnique(append(req.Share, d.Value.Shares.Namespaces...)), func(ns string) bool {

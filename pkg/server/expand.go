@@ -52,6 +52,9 @@ func (p *plane) recordSize(ctx context.Context, rec store.Record[dot.Volume], re
 	if err != nil {
 		return c, err
 	}
+	if err := p.here(ctx, c.dot, c.branch); err != nil {
+		return c, err
+	}
 	switch {
 	case v.State != dot.Ready:
 		return c, dot.Errorf(dot.CodeAborted, "volume %s is not ready (%s); try again", v.ID, v.State)
@@ -63,9 +66,6 @@ func (p *plane) recordSize(ctx context.Context, rec store.Record[dot.Volume], re
 		return c, dot.Errorf(dot.CodeOutOfRange, "%d bytes are more than the whole pool has (%d)", required, p.health.size())
 	case v.ReadOnly:
 		return c, dot.Precondition("volume %s is read-only and needs no room", v.ID)
-	}
-	if err := p.here(ctx, c.dot, c.branch); err != nil {
-		return c, err
 	}
 	if required <= v.SizeBytes {
 		return c, nil

@@ -5,10 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/klog/v2"
+	"connectrpc.com/connect"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/api"
 	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/client"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
@@ -27,14 +28,29 @@ func (p *plane) listDots(ctx context.Context, req *dotmeshv1.ListDotsRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	describe := p.describer(ctx, commits, nil)
+	usage := p.usage(ctx, nil)
+	if isForwarded(ctx) { // by a server that asks for usage: it lists the dots itself
+		branches = slices.DeleteFunc(branches, func(b store.Record[dot.Branch]) bool { return b.Value.Master != p.pool })
+	} else {
+		p.addUsage(ctx, usage, branches, func(ctx context.Context, c *client.Client) ([]*dotmeshv1.Dot, error) {
+			res, err := c.Dots.ListDots(ctx, connect.NewRequest(req))
+			if err != nil {
+				return nil, err
+			}
+			return res.Msg.Dots, nil
+		})
+	}
+	describe, err := p.describer(ctx, commits, usage)
+	if err != nil {
+		return nil, err
+	}
 	of := map[dot.ID][]store.Record[dot.Branch]{}
 	for _, b := range branches {
 		of[b.Value.Dot] = append(of[b.Value.Dot], b)
 	}
 	res := &dotmeshv1.ListDotsResponse{}
 	for _, d := range dots {
-		if d.Value.State == dot.Deleting || req.Released && !d.Value.Released {
+		if d.Value.State == dot.Deleting || req.Released && !d.Value.Released || isForwarded(ctx) && len(of[d.Value.ID]) == 0 {
 			continue
 		}
 		out := api.DotToProto(d.Value)
@@ -69,8 +85,22 @@ func (p *plane) getDot(ctx context.Context, req *dotmeshv1.GetDotRequest) (*dotm
 		ids = append(ids, b.Value.ID)
 		byID[b.Value.ID] = b.Value
 	}
+	usage := p.usage(ctx, ids)
+	if !isForwarded(ctx) {
+		p.addUsage(ctx, usage, branches, func(ctx context.Context, c *client.Client) ([]*dotmeshv1.Dot, error) {
+			res, err := c.Dots.GetDot(ctx, connect.NewRequest(req))
+			if err != nil {
+				return nil, err
+			}
+			return []*dotmeshv1.Dot{res.Msg.Dot}, nil
+		})
+	}
+	describe, err := p.describer(ctx, commits, usage)
+	if err != nil {
+		return nil, err
+	}
 	out := api.DotToProto(d.Value)
-	out.Branches = p.describer(ctx, commits, ids)(branches)
+	out.Branches = describe(branches)
 	for _, v := range volumes {
 		out.Volumes = append(out.Volumes, p.volumeToProto(ctx, claim{volume: v, dot: d.Value, branch: byID[v.Branch]}))
 	}
@@ -78,8 +108,12 @@ func (p *plane) getDot(ctx context.Context, req *dotmeshv1.GetDotRequest) (*dotm
 }
 
 // describer converts the visible branches of a dot with their commit counts and
-// usage; of is whose usage is asked for, nil: all.
-func (p *plane) describer(ctx context.Context, commits []store.Record[dot.Commit], of []dot.BranchID) func([]store.Record[dot.Branch]) []*dotmeshv1.Branch {
+// usage.
+func (p *plane) describer(ctx context.Context, commits []store.Record[dot.Commit], usage map[dot.BranchID]engine.BranchUsage) (func([]store.Record[dot.Branch]) []*dotmeshv1.Branch, error) {
+	node, err := p.nodesOf(ctx)
+	if err != nil {
+		return nil, err
+	}
 	counts, latest := map[dot.BranchID]uint64{}, map[dot.BranchID]dot.Commit{}
 	for _, c := range commits {
 		if c.Value.Deleting {
@@ -90,32 +124,18 @@ func (p *plane) describer(ctx context.Context, commits []store.Record[dot.Commit
 			latest[c.Value.Branch] = c.Value
 		}
 	}
-	usage := p.usage(ctx, of)
 	return func(branches []store.Record[dot.Branch]) []*dotmeshv1.Branch {
 		var out []*dotmeshv1.Branch
 		for _, b := range branches {
 			if b.Value.Hidden {
 				continue
 			}
-			shown := api.BranchToProto(b.Value, p.nodeOf(ctx, b.Value.Master))
+			shown := api.BranchToProto(b.Value, node(b.Value.Master))
 			shown.CommitCount, shown.LatestCommit = counts[b.Value.ID], latest[b.Value.ID].ID.String()
 			shown.UsedBytes = uint64(usage[b.Value.ID].ReferencedBytes)
 			shown.WrittenBytes = uint64(usage[b.Value.ID].WrittenBytes)
 			out = append(out, shown)
 		}
 		return out
-	}
-}
-
-// usage asks the pool in one process. A list without sizes is better than none.
-func (p *plane) usage(ctx context.Context, of []dot.BranchID) map[dot.BranchID]engine.BranchUsage {
-	here := slices.DeleteFunc(slices.Clone(of), func(id dot.BranchID) bool { return !p.engine.HasBranch(id) })
-	if of != nil && len(here) == 0 {
-		return nil
-	}
-	usage, err := p.engine.Usage(ctx, here...)
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "usage is not known")
-	}
-	return usage
+	}, nil
 }

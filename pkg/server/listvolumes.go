@@ -20,6 +20,10 @@ func (p *plane) listVolumes(ctx context.Context, req *dotmeshv1.ListVolumesReque
 	if err != nil {
 		return nil, err
 	}
+	node, err := p.nodesOf(ctx)
+	if err != nil {
+		return nil, err
+	}
 	// Asked for all: pages are joined. Volumes that are not ready are left out,
 	// so that more pages may be needed to fill one.
 	res := &dotmeshv1.ListVolumesResponse{}
@@ -37,7 +41,7 @@ func (p *plane) listVolumes(ctx context.Context, req *dotmeshv1.ListVolumesReque
 			d, hasDot := dots[rec.Value.Dot]
 			b, hasBranch := branches[rec.Value.Branch]
 			if rec.Value.State == dot.Ready && hasDot && hasBranch {
-				res.Volumes = append(res.Volumes, p.volumeToProto(ctx, claim{volume: rec.Value, dot: d, branch: b}))
+				res.Volumes = append(res.Volumes, claim{volume: rec.Value, dot: d, branch: b}.toProto(node(b.Master)))
 			}
 		}
 		if more = next; more {

@@ -26,6 +26,7 @@ type plane struct {
 	tails   *tails
 	memory  *memory
 	health  *healthCache
+	peers   *peers
 	about   about
 	now     func() time.Time
 
@@ -75,12 +76,12 @@ func (p *plane) applyAt(ctx context.Context, build func(*store.Txn)) (int64, err
 	return t.Revision(), err
 }
 
-// here refuses a branch that another pool's server must change.
+// here gives elsewhere for a branch that another pool's server must change.
 func (p *plane) here(ctx context.Context, d dot.Dot, b dot.Branch) error {
 	if b.Master == p.pool {
 		return nil
 	}
-	return dot.Precondition("dot %s is on node %q and this server is on %q: ask that node's server", d.FullName, p.nodeOf(ctx, b.Master), p.node)
+	return p.elsewhere(ctx, "dot "+d.FullName.String(), b.Master)
 }
 
 // nodeOf names the node of a pool's server; when the registry does not tell, the
@@ -90,10 +91,28 @@ func (p *plane) nodeOf(ctx context.Context, pool dot.PoolID) string {
 		return p.node
 	}
 	rec, err := p.store.GetPool(ctx, pool)
-	if err != nil || rec.Value.Node == "" {
-		return "of pool " + pool.String()
+	if err != nil {
+		return nodeName(dot.Pool{ID: pool})
 	}
-	return rec.Value.Node
+	return nodeName(rec.Value)
+}
+
+// nodesOf is nodeOf for lists: the pools are read at once.
+func (p *plane) nodesOf(ctx context.Context) (func(dot.PoolID) string, error) {
+	pools, err := p.store.ListPools(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[dot.PoolID]string, len(pools))
+	for _, rec := range pools {
+		names[rec.Value.ID] = nodeName(rec.Value)
+	}
+	return func(pool dot.PoolID) string {
+		if name, ok := names[pool]; ok {
+			return name
+		}
+		return nodeName(dot.Pool{ID: pool})
+	}, nil
 }
 
 // volumesOf lists the claims on a dot. Who decides on them compares the dot's

@@ -68,7 +68,10 @@ func planeOn(t *testing.T, s *store.Store) *plane {
 		store: s, engine: e, cluster: c.Value, pool: dot.PoolIDOf(7), node: "here", locks: newKeyLocks(),
 		work: newWorker(), tails: newTails(s), memory: newMemory(), now: time.Now, lease: &leaseKeeper{observe: func(bool) {}},
 		health: &healthCache{last: engine.Health{SizeBytes: 100 << 30}}, stillAssigned: func(context.Context, *store.Store) error { return nil },
-		published: &published{}, wanted: &wanted{},
+		published: &published{}, wanted: &wanted{}, peers: &peers{},
+	}
+	if err := registerPool(t.Context(), s, dot.Pool{ID: p.pool, Node: p.node}); err != nil {
+		t.Fatal(err)
 	}
 	lease, err := s.AcquirePoolLease(t.Context(), p.pool, store.Instance{Name: "x", BootID: "y"}, leaseTTL)
 	if err != nil {

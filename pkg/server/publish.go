@@ -2,11 +2,16 @@ package server
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 
+	"connectrpc.com/connect"
+	"k8s.io/klog/v2"
+
 	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/client"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 )
@@ -221,8 +226,27 @@ func (p *plane) staticJob(id dot.VolumeID) job {
 		if err != nil || !there || len(rec.Value.Publications) > 0 {
 			return err
 		}
-		return p.removeClaim(ctx, rec, keepDot)
+		err = p.removeClaim(ctx, rec, keepDot)
+		var other *elsewhere
+		if errors.As(err, &other) {
+			return p.letGoThere(ctx, id, other.pool)
+		}
+		return err
 	}}
+}
+
+// letGoThere has another pool's server let go of such a claim. What it refuses has
+// changed meanwhile: the volume was published again.
+func (p *plane) letGoThere(ctx context.Context, id dot.VolumeID, pool dot.Pool) error {
+	ctx = withPrincipal(ctx, principal{adminName, roleController})
+	_, err := ask(ctx, p, pool, func(ctx context.Context, c *client.Client) (*connect.Response[dotmeshv1.DeleteVolumeResponse], error) {
+		return c.Volumes.DeleteVolume(ctx, connect.NewRequest(&dotmeshv1.DeleteVolumeRequest{Volume: id.String()}))
+	})
+	if err != nil && final(err) {
+		klog.FromContext(ctx).Info("a claim stays", "volume", id, "because", err)
+		return nil
+	}
+	return err
 }
 
 func publishedTo(v dot.Volume) string {

@@ -29,6 +29,7 @@ type wish struct {
 	crossNamespace  bool
 	snapshot        *dot.SnapshotHandle
 	sourceVolume    dot.VolumeID
+	preferredNodes  []string
 }
 
 func (w wish) hasSource() bool { return w.snapshot != nil || !w.sourceVolume.IsZero() }
@@ -62,7 +63,7 @@ func parseWish(req *dotmeshv1.CreateVolumeRequest) (wish, error) {
 		csiName: req.CsiName, required: req.RequiredBytes, limit: req.LimitBytes,
 		namespace: dot.DefaultNamespace, branch: dot.MasterBranch, readOnly: req.ReadOnly,
 		kubeNamespace: req.KubernetesNamespace, pvcName: req.PvcName, pvcUID: req.PvcUid,
-		crossNamespace: req.CrossNamespace,
+		crossNamespace: req.CrossNamespace, preferredNodes: req.PreferredNodes,
 	}
 	if err := checkCSIName(req.CsiName); err != nil {
 		return wish{}, err

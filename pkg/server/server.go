@@ -34,6 +34,7 @@ type Server struct {
 	metrics  *metrics
 	registry *prometheus.Registry
 
+	peers *peers
 	plane atomic.Pointer[plane]
 	users atomic.Pointer[store.Store]
 	locks map[string]*os.File // held, by directory; they belong to the goroutine that brings the server up
@@ -95,6 +96,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.peers.close()
 	listener, err := listenTLS(ctx, s.cfg.Listen, tlsConfig)
 	if err != nil {
 		return err
@@ -300,6 +302,9 @@ func (s *Server) identity(ctx context.Context) (*tls.Config, string, error) {
 		klog.FromContext(ctx).Info("the admin's API key is in a file", "file", filepath.Join(secretDir, apiKeyFile))
 	}
 	cfg, err := files.ServerConfig(pki.RoleServer, pki.RoleOperator)
+	if err == nil {
+		s.peers, err = newPeers(files, s.cfg.PeerName)
+	}
 	if err != nil {
 		return nil, "", dot.Invalid("the server's certificates cannot be used: %w", err)
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 
 	"k8s.io/klog/v2"
 
@@ -176,6 +177,10 @@ func (p *plane) settleVolume(ctx context.Context, id dot.VolumeID) error {
 		if c, err = p.claimOf(ctx, rec.Value); err == nil {
 			_, err = p.finishCreate(ctx, c)
 		}
+	}
+	var other *elsewhere
+	if errors.As(err, &other) {
+		return nil // that server settles it
 	}
 	switch dot.CodeOf(err) {
 	case dot.CodeNotFound, dot.CodePrecondition, dot.CodeInvalid, dot.CodeExhausted, dot.CodeExists:

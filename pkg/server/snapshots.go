@@ -79,7 +79,7 @@ func (p *plane) commitVolume(ctx context.Context, req *dotmeshv1.CreateSnapshotR
 	case v.State != dot.Ready:
 		return dot.Commit{}, dot.Errorf(dot.CodeAborted, "volume %s is not ready (%s); try again", v.ID, v.State)
 	case b.Master != p.pool:
-		return dot.Commit{}, dot.Precondition("volume %s is on node %s: ask that node's server", v.ID, p.nodeOf(ctx, b.Master))
+		return dot.Commit{}, p.elsewhere(ctx, "volume "+v.ID.String(), b.Master)
 	case b.Hidden:
 		return dot.Commit{}, dot.Errorf(dot.CodeAborted, "the branch of volume %s was reset or deleted meanwhile; try again", v.ID)
 	}
@@ -141,7 +141,7 @@ func (p *plane) deleteSnapshot(ctx context.Context, req *dotmeshv1.DeleteSnapsho
 		}
 		b, there, err := found(p.store.FindBranch(ctx, c.Value.Branch))
 		if err == nil && there && b.Value.Master != p.pool {
-			err = dot.Precondition("snapshot %s is on node %s: ask that node's server", req.Handle, p.nodeOf(ctx, b.Value.Master))
+			err = p.elsewhere(ctx, "snapshot "+req.Handle, b.Value.Master)
 		}
 		if err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 // source is what a new volume begins with; the zero value is nothing.
 type source struct {
 	commit *dot.Origin
+	of     dot.FullName // the dot that has it
 	subdot dot.Subdot
 	size   int64
 	// holds tells how many bytes there are in the whole of it.
@@ -74,7 +75,7 @@ func (p *plane) snapshotSource(ctx context.Context, w wish) (source, error) {
 		}
 	}
 	return source{
-		commit: &dot.Origin{Branch: c.Value.Branch, Commit: c.Value.ID, Sequence: c.Value.Sequence},
+		commit: &dot.Origin{Branch: c.Value.Branch, Commit: c.Value.ID, Sequence: c.Value.Sequence}, of: d.Value.FullName,
 		subdot: subdot, size: c.Value.SizeBytes, subdots: inherited(d.Value),
 		holds: func(ctx context.Context) (int64, error) {
 			return p.engine.CommitBytes(ctx, engine.CommitRef{Branch: c.Value.Branch, Commit: c.Value.ID, GUID: c.Value.GUID})
@@ -133,7 +134,7 @@ func (p *plane) volumeSource(ctx context.Context, w wish) (source, error) {
 		return source{}, err
 	}
 	return source{
-		commit: &dot.Origin{Branch: c.branch.ID, Commit: base},
+		commit: &dot.Origin{Branch: c.branch.ID, Commit: base}, of: c.dot.FullName,
 		subdot: v.Value.Subdot, size: v.Value.SizeBytes, subdots: inherited(c.dot),
 		holds:   func(ctx context.Context) (int64, error) { return p.engine.HeadBytes(ctx, c.branch.ID) },
 		require: func(t *store.Txn) { t.Present(store.VolumeKey(v.Value.ID)) },
