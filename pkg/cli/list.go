@@ -70,11 +70,21 @@ func listTable(w io.Writer, dots []*dotmeshv1.Dot) {
 	for _, d := range dots {
 		row := []string{fullName(d), d.GetOwner(), sharedWith(d), "", "", "", "", strconv.Itoa(len(d.GetBranches())), d.GetState()}
 		if b := masterOf(d); b != nil {
-			row[3], row[4], row[5], row[6] = b.GetMasterNode(), size(b.GetUsedBytes()), size(b.GetWrittenBytes()), strconv.FormatUint(b.GetCommitCount(), 10)
+			row[3], row[6] = b.GetMasterNode(), strconv.FormatUint(b.GetCommitCount(), 10)
+			row[4], row[5] = usage(b)
 		}
 		rows = append(rows, row)
 	}
 	table(w, rows...)
+}
+
+// usage is what a branch's head takes and what of it is not committed, "" where the
+// server of its node did not tell: no head takes nothing.
+func usage(b *dotmeshv1.Branch) (used, written string) {
+	if b.GetUsedBytes() == 0 {
+		return "", ""
+	}
+	return size(b.GetUsedBytes()), size(b.GetWrittenBytes())
 }
 
 func fullName(d *dotmeshv1.Dot) string { return d.GetNamespace() + "/" + d.GetName() }

@@ -70,8 +70,9 @@ func dotTable(w io.Writer, d *dotmeshv1.Dot) {
 	table(w, rows...)
 	branches := [][]string{{"BRANCH", "NODE", "SIZE", "DIRTY", "COMMITS", "LATEST COMMIT"}}
 	for _, b := range d.GetBranches() {
+		used, written := usage(b)
 		branches = append(branches, []string{
-			b.GetName(), b.GetMasterNode(), size(b.GetUsedBytes()), size(b.GetWrittenBytes()),
+			b.GetName(), b.GetMasterNode(), used, written,
 			strconv.FormatUint(b.GetCommitCount(), 10), b.GetLatestCommit(),
 		})
 	}

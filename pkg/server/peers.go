@@ -91,7 +91,7 @@ func ask[R any](ctx context.Context, p *plane, pool dot.Pool, call func(context.
 
 // askTimeout bounds what is asked of several servers at once, where one that does
 // not answer is left out.
-const askTimeout = 5 * time.Second
+const askTimeout = 10 * time.Second
 
 // askAll calls the servers of pools at once and gives the answers that there were.
 func askAll[R any](ctx context.Context, p *plane, pools []dot.Pool, call func(context.Context, *client.Client) (R, error)) map[dot.PoolID]R {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/client"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/server"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/embedded"
@@ -24,9 +26,10 @@ import (
 )
 
 const (
-	apiKey   = "cluster-key-0123456789abcdef0123456789abcdef"
-	poolSize = 512 << 20
-	patience = 2 * time.Minute
+	volumeSize = 32 << 20
+	apiKey     = "cluster-key-0123456789abcdef0123456789abcdef"
+	poolSize   = 512 << 20
+	patience   = 2 * time.Minute
 )
 
 // site is a registry with the certificates and keys that its servers share.
@@ -35,7 +38,11 @@ type site struct {
 	dir  string
 	etcd *embedded.Server
 	keys *clientv3.Client
+	ca   *pki.CA
 }
+
+// peerName is what the servers' certificates are for, as the Service's name is.
+const peerName = "dotmesh.cluster.svc"
 
 func newSite(t *testing.T) *site {
 	t.Helper()
@@ -56,7 +63,9 @@ func newSite(t *testing.T) *site {
 	now := time.Now()
 	ca, err := pki.NewCA("cluster", now)
 	must(t, err)
-	pair, err := ca.IssueServer(pki.Names{IPs: []net.IP{net.IPv4(127, 0, 0, 1)}}, time.Hour, now)
+	s.ca = ca
+	// Not for the address: servers believe each other by the Service's name.
+	pair, err := ca.IssueAPI(pki.Names{DNS: []string{peerName}}, time.Hour, now)
 	must(t, err)
 	for path, content := range map[string][]byte{
 		"tls/tls.crt": pair.Cert, "tls/tls.key": pair.Key, "tls/ca.crt": ca.CertPEM(),
@@ -89,12 +98,14 @@ type member struct {
 	address string
 	api     *client.Client
 	stop    func() error
+	// hook is called at each crash point that the server passes, if there is one.
+	hook atomic.Pointer[crash.Hook]
 }
 
 // newMember makes a pool for a node and starts its server.
-func (s *site) newMember(t *testing.T, node string) *member {
+func (s *site) newMember(t *testing.T, node string, size int64) *member {
 	t.Helper()
-	m := &member{site: s, node: node, pool: zfstest.New(t, poolSize, zfs.Config{})}
+	m := &member{site: s, node: node, pool: zfstest.New(t, size, zfs.Config{})}
 	m.start(t)
 	m.waitReady(t)
 	return m
@@ -108,14 +119,15 @@ func (m *member) start(t *testing.T) {
 	srv, err := server.New(server.Config{
 		NodeName: m.node, Pool: server.PoolConfig{Root: m.pool.Name.String()},
 		Etcd: server.EtcdConfig{Endpoints: []string{s.etcd.Endpoint()}}, Listen: m.address,
+		Advertise: m.address, PeerName: peerName, ClientCA: s.path("tls/ca.crt"),
 		TLSCert: s.path("tls/tls.crt"), TLSKey: s.path("tls/tls.key"), SecretDir: s.path("secret"),
-		RunDir: s.path("run-" + m.node), Version: "cluster",
+		RunDir: s.path("run-" + m.node), Version: "cluster", Crash: m.pass,
 	})
 	must(t, err)
 	trust, err := client.TrustCAFile(s.path("tls/ca.crt"))
 	must(t, err)
 	m.api, err = client.New(client.Config{
-		Address: m.address, Trust: trust, User: "admin", APIKey: func() (string, error) { return apiKey, nil },
+		Address: m.address, Trust: trust, ServerName: peerName, User: "admin", APIKey: func() (string, error) { return apiKey, nil },
 	})
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -137,6 +149,12 @@ func (m *member) start(t *testing.T) {
 	})
 }
 
+func (m *member) pass(ctx context.Context, p crash.Point) {
+	if hook := m.hook.Load(); hook != nil {
+		hook.Pass(ctx, p)
+	}
+}
+
 // waitReady answers when the server serves.
 func (m *member) waitReady(t *testing.T) {
 	t.Helper()
@@ -149,15 +167,26 @@ func (m *member) waitReady(t *testing.T) {
 	})
 }
 
-// create asks this server for a volume; dot is "" for one of its own.
-func (m *member) create(t *testing.T, csiName, dot string) (*dotmeshv1.Volume, error) {
-	res, err := m.api.Volumes.CreateVolume(t.Context(), connect.NewRequest(&dotmeshv1.CreateVolumeRequest{
-		CsiName: csiName, RequiredBytes: 32 << 20, DotNamespace: "admin", DotName: dot, KubernetesNamespace: "shop",
-	}))
+// create asks this server for a volume; dot is "" for one of its own, and nodes are
+// where a pod that wants it may run.
+func (m *member) create(ctx context.Context, csiName, dot string, nodes ...string) (*dotmeshv1.Volume, error) {
+	return m.createFrom(ctx, &dotmeshv1.CreateVolumeRequest{CsiName: csiName, DotName: dot, PreferredNodes: nodes})
+}
+
+// createFrom is create, of whatever else is asked for.
+func (m *member) createFrom(ctx context.Context, req *dotmeshv1.CreateVolumeRequest) (*dotmeshv1.Volume, error) {
+	req.RequiredBytes, req.DotNamespace, req.KubernetesNamespace = volumeSize, "admin", "shop"
+	res, err := call(ctx, m.api.Volumes.CreateVolume, req)
+	return res.GetVolume(), err
+}
+
+// call makes a call of the API.
+func call[Q, R any](ctx context.Context, method func(context.Context, *connect.Request[Q]) (*connect.Response[R], error), req *Q) (*R, error) {
+	res, err := method(ctx, connect.NewRequest(req))
 	if err != nil {
-		return nil, err
+		return new(R), err
 	}
-	return res.Msg.GetVolume(), nil
+	return res.Msg, nil
 }
 
 // branches are the datasets of the member's dots.

@@ -240,8 +240,7 @@ func (s *service) ValidateVolumeCapabilities(ctx context.Context, r *csi.Validat
 	}}, nil
 }
 
-// GetCapacity tells what is left on a node's pool; without a node, on that of the
-// server that is asked.
+// GetCapacity tells what is left on a node's pools; without a node, on all together.
 func (s *service) GetCapacity(ctx context.Context, r *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
 	if _, err := parseClassParameters(r.GetParameters()); err != nil {
 		return nil, err

@@ -190,7 +190,7 @@ type Branch struct {
 	Hidden         bool                   `protobuf:"varint,9,opt,name=hidden,proto3" json:"hidden,omitempty"`
 	CommitCount    uint64                 `protobuf:"varint,10,opt,name=commit_count,json=commitCount,proto3" json:"commit_count,omitempty"`
 	LatestCommit   string                 `protobuf:"bytes,11,opt,name=latest_commit,json=latestCommit,proto3" json:"latest_commit,omitempty"`
-	UsedBytes      uint64                 `protobuf:"varint,12,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`          // what the head refers to; 0 when the master was not asked
+	UsedBytes      uint64                 `protobuf:"varint,12,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`          // what the head refers to; 0 when the master's server did not tell
 	WrittenBytes   uint64                 `protobuf:"varint,13,opt,name=written_bytes,json=writtenBytes,proto3" json:"written_bytes,omitempty"` // written since the latest commit ("dirty")
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -2327,7 +2327,7 @@ func (x *ExpandVolumeResponse) GetSizeBytes() int64 {
 
 type GetCapacityRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // "": that of the server that is asked
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // "": all nodes together
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
