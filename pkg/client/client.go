@@ -68,17 +68,17 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(net.JoinHostPort(host, port), tlsConfig, bound(cfg.Timeout), authenticate(cfg.User, cfg.APIKey)), nil
+	transport := newTransport(tlsConfig)
+	return newClient(net.JoinHostPort(host, port), transport, bound(cfg.Timeout), leaveUnavailable(transport), authenticate(cfg.User, cfg.APIKey)), nil
 }
 
 // NewPeer prepares a server's client of another one, at host:port. Both are told by
 // what tlsConfig shows and believes; for whom a call is made is say's to tell.
 func NewPeer(address string, tlsConfig *tls.Config, say connect.Interceptor) *Client {
-	return newClient(address, tlsConfig, bound(peerTimeout), say)
+	return newClient(address, newTransport(tlsConfig), bound(peerTimeout), say)
 }
 
-func newClient(address string, tlsConfig *tls.Config, interceptors ...connect.Interceptor) *Client {
-	transport := newTransport(tlsConfig)
+func newClient(address string, transport *http.Transport, interceptors ...connect.Interceptor) *Client {
 	httpClient := &http.Client{Transport: transport, CheckRedirect: refuseRedirect}
 	url := "https://" + address
 	opts := connect.WithClientOptions(connect.WithInterceptors(interceptors...), connect.WithReadMaxBytes(maxReply))

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/base64"
+	"net/http"
 	"time"
 
 	"connectrpc.com/connect"
@@ -25,6 +26,21 @@ func bound(timeout time.Duration) connect.UnaryInterceptorFunc {
 				return nil, api.FromConnect(err)
 			}
 			return res, nil
+		}
+	}
+}
+
+// leaveUnavailable has the next call connect anew after a server could not serve one:
+// behind a Service that leads to another server, while the connection stays with one
+// that is up and has lost its pool.
+func leaveUnavailable(transport *http.Transport) connect.UnaryInterceptorFunc {
+	return func(next connect.UnaryFunc) connect.UnaryFunc {
+		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+			res, err := next(ctx, req)
+			if connect.CodeOf(err) == connect.CodeUnavailable {
+				transport.CloseIdleConnections()
+			}
+			return res, err
 		}
 	}
 }

@@ -124,7 +124,7 @@ func (c Config) Validate() error {
 		return dot.Invalid("--settings-dir %q is not an absolute path", c.SettingsDir)
 	}
 	if c.Advertise != "" {
-		if _, port, err := net.SplitHostPort(c.advertised()); err != nil || port == "0" {
+		if _, port, err := net.SplitHostPort(c.advertised()); err != nil || port == "" || port == "0" {
 			return dot.Invalid("--advertise %q is neither a host nor host:port", c.Advertise)
 		}
 		if c.ClientCA != "" && c.PeerName == "" {
