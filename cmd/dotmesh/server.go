@@ -6,18 +6,19 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/server"
 )
 
 func newServerCommand() *cobra.Command {
 	cfg := server.Config{Version: version()}
-	size := poolSize{10 << 30}
+	size := poolSize{dot.SizeOf(10 << 30)}
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Serve the dots of one pool",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Pool.SizeBytes = int64(size.byteSize)
+			cfg.Pool.SizeBytes = size.Bytes()
 			if cfg.Pool.Device != "" && !cmd.Flags().Changed("pool-size") {
 				cfg.Pool.SizeBytes = 0
 			}

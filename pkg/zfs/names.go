@@ -3,34 +3,18 @@ package zfs
 import (
 	"fmt"
 	"strings"
-)
 
-// maxName is ZFS's limit on a full name, dataset and snapshot together, without
-// the terminating zero (ZFS_MAX_DATASET_NAME_LEN is 256).
-const maxName = 255
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/names"
+)
 
 // PoolName is the name of a pool as zpool(8) accepts it. The zero value is no
 // pool; every other value came from ParsePoolName.
 type PoolName struct{ name string }
 
-// ParsePoolName accepts what zpool-create(8) does, without its historical
-// exceptions: letters, digits, "_", "-", ".", ":", beginning with a letter, and
-// none of the reserved words (mirror, raidz…, draid…, spare, log, and what
-// looks like a Solaris disk: c0…c9).
+// ParsePoolName accepts what names.CheckPool does.
 func ParsePoolName(s string) (PoolName, error) {
-	if err := checkComponent(s); err != nil {
+	if err := names.CheckPool(s); err != nil {
 		return PoolName{}, fmt.Errorf("pool name %q: %w: %w", s, ErrInvalidName, err)
-	}
-	if !isLetter(s[0]) {
-		return PoolName{}, fmt.Errorf("pool name %q: %w: it must begin with a letter", s, ErrInvalidName)
-	}
-	for _, word := range []string{"mirror", "raidz", "draid", "spare"} {
-		if strings.HasPrefix(s, word) {
-			return PoolName{}, fmt.Errorf("pool name %q: %w: names that begin with %q are reserved", s, ErrInvalidName, word)
-		}
-	}
-	if s == "log" || (len(s) > 1 && s[0] == 'c' && s[1] >= '0' && s[1] <= '9') {
-		return PoolName{}, fmt.Errorf("pool name %q: %w: the name is reserved", s, ErrInvalidName)
 	}
 	return PoolName{s}, nil
 }
@@ -52,8 +36,8 @@ type Dataset struct{ path string }
 // ParseDataset parses "pool/a/b". Snapshots, bookmarks, "..", spaces, leading
 // "-" and "/" at either end are refused with ErrInvalidName.
 func ParseDataset(s string) (Dataset, error) {
-	if len(s) > maxName {
-		return Dataset{}, fmt.Errorf("dataset name of %d bytes: %w: at most %d are allowed", len(s), ErrInvalidName, maxName)
+	if len(s) > names.Max {
+		return Dataset{}, fmt.Errorf("dataset name of %d bytes: %w: at most %d are allowed", len(s), ErrInvalidName, names.Max)
 	}
 	pool, rest, nested := strings.Cut(s, "/")
 	if _, err := ParsePoolName(pool); err != nil {
@@ -63,7 +47,7 @@ func ParseDataset(s string) (Dataset, error) {
 		return Dataset{s}, nil
 	}
 	for component := range strings.SplitSeq(rest, "/") {
-		if err := checkComponent(component); err != nil {
+		if err := names.CheckComponent(component); err != nil {
 			return Dataset{}, fmt.Errorf("dataset %q: %w: %w", s, ErrInvalidName, err)
 		}
 	}
@@ -79,7 +63,7 @@ func (d Dataset) IsZero() bool { return d.path == "" }
 // Child is the filesystem of that name directly below d. component is one
 // component: a "/" in it is refused.
 func (d Dataset) Child(component string) (Dataset, error) {
-	if err := checkComponent(component); err != nil {
+	if err := names.CheckComponent(component); err != nil {
 		return Dataset{}, fmt.Errorf("dataset component %q: %w: %w", component, ErrInvalidName, err)
 	}
 	return ParseDataset(d.path + "/" + component)
@@ -186,40 +170,15 @@ func leafString(d Dataset, sep byte, name string) string {
 	return d.path + string(sep) + name
 }
 
-func checkLeaf(d Dataset, sep byte, name string) error {
+func checkLeaf(d Dataset, sep byte, leaf string) error {
 	if d.IsZero() {
-		return fmt.Errorf("name %q: %w: it belongs to no dataset", name, ErrInvalidName)
+		return fmt.Errorf("name %q: %w: it belongs to no dataset", leaf, ErrInvalidName)
 	}
-	if err := checkComponent(name); err != nil {
-		return fmt.Errorf("%s%c%s: %w: %w", d, sep, name, ErrInvalidName, err)
+	if err := names.CheckComponent(leaf); err != nil {
+		return fmt.Errorf("%s%c%s: %w: %w", d, sep, leaf, ErrInvalidName, err)
 	}
-	if n := len(d.path) + 1 + len(name); n > maxName {
-		return fmt.Errorf("%s%c%s: %w: %d bytes, at most %d are allowed", d, sep, name, ErrInvalidName, n, maxName)
-	}
-	return nil
-}
-
-// checkComponent allows what zfs(8) does less the space (which its -H output
-// and mount tables quote differently) and "%" (which marks ZFS's own hidden
-// datasets), and refuses what could be taken for an option or a relative path.
-func checkComponent(s string) error {
-	switch {
-	case s == "":
-		return fmt.Errorf("empty component")
-	case len(s) > maxName:
-		return fmt.Errorf("component of %d bytes, at most %d are allowed", len(s), maxName)
-	case s == "." || s == "..":
-		return fmt.Errorf("%q is not a component", s)
-	case s[0] == '-':
-		return fmt.Errorf("component %q begins with %q", s, "-")
-	}
-	for i := range len(s) {
-		c := s[i]
-		if !isLetter(c) && (c < '0' || c > '9') && strings.IndexByte("_-.:", c) < 0 {
-			return fmt.Errorf("component %q has the character %q; allowed are letters, digits and _ - . :", s, rune(c))
-		}
+	if n := len(d.path) + 1 + len(leaf); n > names.Max {
+		return fmt.Errorf("%s%c%s: %w: %d bytes, at most %d are allowed", d, sep, leaf, ErrInvalidName, n, names.Max)
 	}
 	return nil
 }
-
-func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

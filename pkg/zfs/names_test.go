@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/names"
 )
 
 func TestParseDataset(t *testing.T) {
@@ -118,7 +120,7 @@ func FuzzNames(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		hostile := func(name string) bool {
-			return name == "" || len(name) > maxName || name[0] == '-' || strings.Contains(name, "..") && strings.Contains(name, "/../") ||
+			return name == "" || len(name) > names.Max || name[0] == '-' || strings.Contains(name, "..") && strings.Contains(name, "/../") ||
 				strings.ContainsAny(name, " \t\n\x00%,$'\"\\;|&") || strings.Contains(name, "//") || strings.Contains(name, "/-")
 		}
 		if d, err := ParseDataset(s); err == nil && (d.String() != s || hostile(s) || strings.ContainsAny(s, "@#")) {

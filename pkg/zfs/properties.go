@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/names"
 )
 
 // Property is the name of a native property ("compression"), of one with an
@@ -46,7 +48,7 @@ const MaxValue = 8191
 // Check reports ErrInvalidName for what is not one property's name.
 func (p Property) Check() error {
 	s := string(p)
-	if s == "" || len(s) > maxName {
+	if s == "" || len(s) > names.Max {
 		return fmt.Errorf("property name of %d bytes: %w", len(s), ErrInvalidName)
 	}
 	if s[0] == '-' {

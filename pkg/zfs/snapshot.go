@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/names"
 )
 
 // SnapshotSpec is one snapshot to take with the user properties to set on it.
@@ -209,7 +211,7 @@ func (c *Client) holds(ctx context.Context, op operation, verb, tag string, snap
 	if len(snaps) == 0 {
 		return nil
 	}
-	if err := checkComponent(tag); err != nil {
+	if err := names.CheckComponent(tag); err != nil {
 		return fmt.Errorf("hold tag: %w: %w", ErrInvalidName, err)
 	}
 	args := []string{verb, tag}

@@ -46,7 +46,7 @@ var Layers = []Layer{
 		"the node service reaches dots through the server's socket; of zfs it may use the fence"},
 	{"pkg/csi", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/keylock"},
 		"csi reaches dots through client alone"},
-	{"pkg/operator/config", nil,
+	{"pkg/operator/config", []string{"pkg/dot", "pkg/zfs/names"},
 		"the configuration is read and compared without a cluster, and by whoever asks what a change would do"},
 	// To come.
 	{"pkg/operator", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/store/members"},

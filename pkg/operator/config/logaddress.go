@@ -2,11 +2,10 @@ package config
 
 import (
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 )
 
 // LogAddress is a syslog server. The zero value is none: logs go to standard
@@ -29,7 +28,8 @@ func ParseLogAddress(s string) (LogAddress, error) {
 	if network, rest, full := strings.Cut(s, "://"); full {
 		address, ok = fullAddress(network, rest)
 	}
-	if address.host = canonicalHost(address.host); !ok || address.host == "" {
+	host, err := dot.ParseHost(address.host)
+	if address.host = host.String(); !ok || err != nil {
 		return LogAddress{}, refuse(s, "host, udp://host:port or tcp://host:port, where host is an IP address or a DNS name (an IPv6 address before a port stands in brackets), or nothing for standard output")
 	}
 	return address, nil
@@ -40,23 +40,6 @@ func fullAddress(network, hostPort string) (LogAddress, bool) {
 	port, notNumber := strconv.ParseUint(digits, 10, 16)
 	ok := err == nil && notNumber == nil && port > 0 && (network == "udp" || network == "tcp")
 	return LogAddress{network, host, uint16(port)}, ok
-}
-
-// canonicalHost is "" for what is no host to send to. A name whose last label is
-// a number is none: it is a mistyped address.
-func canonicalHost(s string) string {
-	if ip, err := netip.ParseAddr(s); err == nil {
-		if ip.Zone() != "" || ip.IsUnspecified() {
-			return ""
-		}
-		return ip.String()
-	}
-	name := strings.ToLower(s)
-	last := name[strings.LastIndexByte(name, '.')+1:]
-	if len(validation.IsDNS1123Subdomain(name)) > 0 || strings.Trim(last, "0123456789") == "" {
-		return ""
-	}
-	return name
 }
 
 // IsZero tells whether logs go to standard output.

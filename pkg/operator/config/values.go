@@ -10,6 +10,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/names"
 )
 
 // text is the shared body of the types whose values are words.
@@ -45,14 +48,9 @@ type PoolName struct{ text }
 // maxPoolName leaves room below ZFS's 255 for what is added to it.
 const maxPoolName = 64
 
-var (
-	poolNameGrammar  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.:-]*$`)
-	reservedPoolName = regexp.MustCompile(`^(mirror|raidz|draid|spare|log$|c[0-9])`)
-)
-
-// ParsePoolName accepts what pkg/zfs does, less the longest.
+// ParsePoolName accepts what zpool does, less the longest.
 func ParsePoolName(s string) (PoolName, error) {
-	if len(s) > maxPoolName || !poolNameGrammar.MatchString(s) || reservedPoolName.MatchString(s) {
+	if len(s) > maxPoolName || names.CheckPool(s) != nil {
 		return PoolName{}, refuse(s, "a letter and up to %d letters, digits, \"_\", \"-\", \".\" or \":\", but not \"log\" nor what begins with \"mirror\", \"raidz\", \"draid\", \"spare\" or c0 to c9, which zpool reserves", maxPoolName-1)
 	}
 	return PoolName{text{s}}, nil
@@ -145,7 +143,7 @@ func ParseUpgradesURL(s string) (UpgradesURL, error) {
 }
 
 func goodURLHost(u *url.URL) bool {
-	if canonicalHost(u.Hostname()) == "" {
+	if _, err := dot.ParseHost(u.Hostname()); err != nil {
 		return false
 	}
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
