@@ -23,6 +23,8 @@ var Layers = []Layer{
 		"a file is replaced whole in one way, whoever writes it"},
 	{"pkg/keylock", nil,
 		"locks know neither what they guard nor what its users call it"},
+	{"pkg/syslog", []string{"pkg/dot"},
+		"what is logged goes to a log server in one way, whoever logs"},
 	{"pkg/pki", []string{"pkg/atomicfile"},
 		"certificates are made and read without anything of the domain"},
 	{"pkg/store", []string{"pkg/dot", "pkg/pki", "pkg/hostclock"},
@@ -46,7 +48,7 @@ var Layers = []Layer{
 		"the node service reaches dots through the server's socket; of zfs it may use the fence"},
 	{"pkg/csi", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/keylock"},
 		"csi reaches dots through client alone"},
-	{"pkg/operator/config", []string{"pkg/dot", "pkg/zfs/names"},
+	{"pkg/operator/config", []string{"pkg/dot", "pkg/zfs/names", "pkg/syslog"},
 		"the configuration is read and compared without a cluster, and by whoever asks what a change would do"},
 	// To come.
 	{"pkg/operator", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/store/members"},
@@ -55,7 +57,7 @@ var Layers = []Layer{
 		"dm does nothing that the API cannot do"},
 	{"cmd/dm", []string{"pkg/cli", "pkg/dot"},
 		"main parses and runs; the commands are in cli"},
-	{"cmd/dotmesh", []string{"pkg/dot", "pkg/zfs", "pkg/pki", "pkg/store", "pkg/api", "pkg/engine", "pkg/client", "pkg/server", "pkg/csi", "pkg/operator"},
+	{"cmd/dotmesh", []string{"pkg/dot", "pkg/zfs", "pkg/pki", "pkg/store", "pkg/api", "pkg/engine", "pkg/client", "pkg/server", "pkg/csi", "pkg/operator", "pkg/syslog"},
 		"main wires the roles of the cluster; dm's commands are another program"},
 }
 
@@ -87,7 +89,7 @@ var Rooms = []Room{
 		"only the operator reconciles"},
 	{"k8s.io/mount-utils", nil, []string{"pkg/csi/node", "pkg/engine"},
 		"what mounts, unmounts: two places"},
-	{"k8s.io/klog/v2", nil, []string{"pkg/zfs", "pkg/store", "pkg/replication", "pkg/engine", "pkg/pki", "pkg/api", "pkg/client", "pkg/server", "pkg/csi", "pkg/operator", "cmd/dotmesh"},
+	{"k8s.io/klog/v2", nil, []string{"pkg/zfs", "pkg/store", "pkg/replication", "pkg/engine", "pkg/pki", "pkg/api", "pkg/client", "pkg/server", "pkg/csi", "pkg/operator", "pkg/syslog", "cmd/dotmesh"},
 		"dot is pure, and dm speaks to a person"},
 	{"github.com/spf13", nil, []string{"pkg/cli", "cmd"},
 		"a flag is parsed in cmd or cli; roles take a Config"},

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/syslog"
 )
 
 // Config is what the ConfigMap says, or its defaults. It comes from Parse.
@@ -16,7 +18,7 @@ type Config struct {
 	// UpgradesURL is none when nobody is to be asked for newer versions.
 	UpgradesURL      UpgradesURL
 	UpgradesInterval time.Duration
-	LogAddress       LogAddress
+	LogAddress       syslog.Address
 	KubeletDir       HostPath
 
 	StorageMode StorageMode

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/syslog"
 )
 
 // The keys of the ConfigMap.
@@ -75,7 +77,7 @@ func settings() []setting {
 		{key: keyUpgradesInterval, fallback: "14400", effect: AtOnce,
 			place: in(func(c *Config) *time.Duration { return &c.UpgradesInterval }, parseUpgradesInterval, wholeSeconds)},
 		{key: keyLogAddress, effect: AtOnce,
-			place: in(func(c *Config) *LogAddress { return &c.LogAddress }, ParseLogAddress, LogAddress.String)},
+			place: in(func(c *Config) *syslog.Address { return &c.LogAddress }, syslog.ParseAddress, syslog.Address.String)},
 		{key: keyKubeletDir, fallback: "/var/lib/kubelet", effect: Rolling,
 			place: in(func(c *Config) *HostPath { return &c.KubeletDir }, parseKubeletDir, HostPath.String)},
 		{key: keyStorageMode, fallback: "local", effect: Anew, fixed: true,

@@ -75,13 +75,6 @@ func TestNodeSelectorMatches(t *testing.T) {
 	}
 }
 
-func TestLogAddressForDialers(t *testing.T) {
-	a, err := ParseLogAddress("tcp://[fd00::0:1]:601")
-	if err != nil || a.Network() != "tcp" || a.HostPort() != "[fd00::1]:601" || a.IsZero() {
-		t.Errorf("got %q, %q, %v", a.Network(), a.HostPort(), err)
-	}
-}
-
 func TestReplicasCount(t *testing.T) {
 	for in, want := range map[string]int{"all": 0, "1": 1, "7": 7} {
 		r, err := ParseReplicas(in)
