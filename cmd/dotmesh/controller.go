@@ -29,6 +29,7 @@ type controllerOptions struct {
 	timeout           time.Duration
 	kubeconfig        string
 	withoutKubernetes bool
+	settingsDir       string
 }
 
 func newControllerCommand() *cobra.Command {
@@ -46,7 +47,7 @@ func newControllerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.Run(cmd.Context())
+			return logged(cmd.Context(), "controller", o.settingsDir, c.Run)
 		},
 	}
 	o.addFlags(cmd.Flags())
@@ -65,6 +66,7 @@ func (o *controllerOptions) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "bound on calls whose caller sets none")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "how to reach Kubernetes from outside of a pod (default: as the pod's service account)")
 	f.BoolVar(&o.withoutKubernetes, "without-kubernetes", false, "serve callers that tell of no PVC")
+	addSettingsFlag(f, &o.settingsDir)
 }
 
 func (o *controllerOptions) config() (controller.Config, error) {

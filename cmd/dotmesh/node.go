@@ -26,6 +26,7 @@ type nodeOptions struct {
 	runDir          string
 	hostPrefix      string
 	timeout         time.Duration
+	settingsDir     string
 }
 
 func newNodeCommand() *cobra.Command {
@@ -43,7 +44,7 @@ func newNodeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return n.Run(cmd.Context())
+			return logged(cmd.Context(), "node", o.settingsDir, n.Run)
 		},
 	}
 	o.addFlags(cmd.Flags())
@@ -61,6 +62,7 @@ func (o *nodeOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.runDir, "run-dir", "/run/dotmesh", "directory shared with the servers of this machine")
 	f.StringVar(&o.hostPrefix, "zfs-host-prefix", "", "where the host's root is mounted, to use the host's ZFS commands")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "bound on calls whose caller sets none")
+	addSettingsFlag(f, &o.settingsDir)
 }
 
 func (o *nodeOptions) config() (node.Config, error) {

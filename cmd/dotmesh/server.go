@@ -29,7 +29,7 @@ func newServerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.Run(cmd.Context())
+			return logged(cmd.Context(), "server", cfg.SettingsDir, s.Run)
 		},
 	}
 	addServerFlags(cmd.Flags(), &cfg, &size)
