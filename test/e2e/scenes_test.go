@@ -36,6 +36,7 @@ func TestScenes(t *testing.T) {
 		{"6PowerCut", scenePowerCut},
 		{"10Recovery", sceneRecovery},
 		{"NothingIsLeftAtTheEnd", sceneNothingIsLeft},
+		{"NoVerbIsUnused", sceneNoVerbIsUnused},
 	} {
 		t.Run(s.name, s.play)
 	}

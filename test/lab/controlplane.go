@@ -53,6 +53,9 @@ func (s *site) controlPlane(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(s.dir, "Corefile"), []byte(corefile), 0o644); err != nil {
 		return err
 	}
+	if err := os.WriteFile(s.auditPolicy(), []byte(auditPolicy), 0o644); err != nil {
+		return err
+	}
 	for _, d := range []daemon{
 		{name: "etcd", argv: []string{s.bin("etcd"), "--data-dir", filepath.Join(s.dir, "etcd"), "--unsafe-no-fsync", "--log-level=warn"}},
 		{name: "apiserver", argv: []string{
@@ -63,6 +66,7 @@ func (s *site) controlPlane(ctx context.Context) error {
 			"--authorization-mode=Node,RBAC", "--allow-privileged",
 			"--kubelet-client-certificate=" + s.pkiFile("kubelet-client.crt"), "--kubelet-client-key=" + s.pkiFile("kubelet-client.key"),
 			"--kubelet-preferred-address-types=InternalIP",
+			"--audit-policy-file=" + s.auditPolicy(), "--audit-log-path=" + filepath.Join(s.dir, "audit.log"),
 		}},
 	} {
 		if err := s.start(d); err != nil {

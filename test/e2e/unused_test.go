@@ -1,0 +1,78 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dotmesh-io/dotmesh-csi/test/audit"
+)
+
+// sceneNoVerbIsUnused compares what our ServiceAccounts may do with what they did in
+// the scenes before it, and so comes last.
+func sceneNoVerbIsUnused(t *testing.T) {
+	grants := granted(t)
+	_, excused, err := audit.ReadPage(string(read(t, "docs/rbac.md")), audit.NotUsed, system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused, forbidden := audit.Compare(grants, requests(t))
+	for _, g := range excused.Without(unused) {
+		t.Errorf("%s, and nothing did: take it away, or say in docs/rbac.md when it is used", g)
+	}
+	for _, r := range forbidden {
+		t.Errorf("%s, which is forbidden", r)
+	}
+}
+
+func granted(t *testing.T) []audit.Grant {
+	t.Helper()
+	f, err := os.Open(filepath.Join(suite.repo, "deploy/rendered/dotmesh-lab.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	objects, err := audit.ReadManifests(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grants, err := audit.Grants(objects, system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return grants
+}
+
+// requests are those of the whole run.
+func requests(t *testing.T) []audit.Request {
+	t.Helper()
+	logs, err := suite.cluster.AuditLogs()
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("got %v, %v, want the API server's audit log", logs, err)
+	}
+	var all []audit.Request
+	for _, path := range logs {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked, err := audit.Read(f, system)
+		_ = f.Close()
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		all = append(all, asked...)
+	}
+	return all
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(suite.repo, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
