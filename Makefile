@@ -48,12 +48,12 @@ lint: ## gofmt, vet and the linters of .golangci.yml
 	test/run lint
 
 .PHONY: test
-test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged tests, csi-sanity and several servers, and the scenes on a real cluster
-	test/run lint derived unit lab zfs sanity cluster e2e
+test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged tests, csi-sanity, the operator on a real API server, several servers, and the scenes on a real cluster
+	test/run lint derived unit lab zfs sanity operator cluster e2e
 
 .PHONY: test-all
 test-all: ## what CI runs and what is too long for it
-	test/run lint derived unit race lab zfs long crash sanity cluster e2e powercut fuzz selftest
+	test/run lint derived unit race lab zfs long crash sanity operator cluster e2e powercut fuzz selftest
 
 .PHONY: test-unit
 test-unit: ## everything that needs neither root nor ZFS, test/arch among it
@@ -66,6 +66,10 @@ test-zfs: ## pkg on a real pool, what takes minutes too, but for the crash matri
 .PHONY: test-sanity
 test-sanity: ## csi-sanity over the real controller, node, server, etcd and ZFS
 	test/run lab sanity
+
+.PHONY: test-operator
+test-operator: ## the operator against the real kube-apiserver
+	test/run lab operator
 
 .PHONY: test-cluster
 test-cluster: ## several servers at once

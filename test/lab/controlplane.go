@@ -91,7 +91,7 @@ func (s *site) controlPlane(ctx context.Context) error {
 	return s.snapshotController(ctx)
 }
 
-func (s *site) bin(name string) string { return filepath.Join(s.env.binDir(), name) }
+func (s *site) bin(name string) string { return s.env.Program(name) }
 
 func (s *site) kubectl(args ...string) []string {
 	return s.inNetwork(append([]string{s.bin("kubectl"), "--kubeconfig=" + s.pkiFile("admin.kubeconfig"), "--cache-dir=" + filepath.Join(s.dir, "kubectl")}, args...))

@@ -15,6 +15,9 @@ const diskMB = 10240
 
 func (e Env) binDir() string { return filepath.Join(e.Cache, "bin") }
 
+// Program is where [Env.Build] leaves a program.
+func (e Env) Program(name string) string { return filepath.Join(e.binDir(), name) }
+
 // emptyDisk is the template for a machine without images: an ext4 file system.
 func (e Env) emptyDisk(ctx context.Context) (string, error) {
 	return e.template(ctx, fmt.Sprintf("empty-%d", diskMB), func(file string) error {

@@ -37,17 +37,7 @@ func (s *site) start(d daemon) error {
 	if !s.Detached {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	started := make(chan error, 1)
-	go func() {
-		// The death signal is sent when the *thread* that forked ends.
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	if _, err := Spawn(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", d.name, err)
 	}
 	born, err := startTime(cmd.Process.Pid)
@@ -120,6 +110,22 @@ func (s *site) tail(name string) string {
 		b = b[len(b)-2000:]
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// Spawn starts a command and tells how it ended. With a Pdeathsig it dies with
+// this process, and not before.
+func Spawn(cmd *exec.Cmd) (<-chan error, error) {
+	started, ended := make(chan error, 1), make(chan error, 1)
+	go func() {
+		// The death signal is sent when the *thread* that forked ends.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	return ended, <-started
 }
 
 // runWithUs runs a command that the kernel kills when we die, however that is.
