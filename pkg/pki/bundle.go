@@ -14,6 +14,8 @@ const (
 	SecretEtcdServer = "dotmesh-etcd-server" // etcd's client port
 	SecretEtcdPeer   = "dotmesh-etcd-peer"   // etcd's peer port
 	SecretEtcdClient = "dotmesh-etcd-client" // servers, towards etcd
+
+	SecretOperatorClient = "dotmesh-operator-client" // the operator, towards servers
 )
 
 // The Services that certificates name.
@@ -61,24 +63,12 @@ func Bundle(cfg BundleConfig) (Secrets, error) {
 		SecretCA:     {CAFile: ca, CAKeyFile: caKey},
 		SecretCACert: {CAFile: ca},
 	}
-	server := cfg.serviceNames(serverService)
-	server.DNS = append(server.DNS, cfg.Extra.DNS...)
-	server.IPs = append(server.IPs, cfg.Extra.IPs...)
-	etcd := cfg.serviceNames(etcdService, etcdCluster, etcdClients)
-	for name, issue := range map[string]func() (Pair, error){
-		SecretServerTLS: func() (Pair, error) { return cfg.CA.IssueAPI(server, cfg.Validity, cfg.Now) },
-		// etcd shows its server certificate also as a client of itself.
-		SecretEtcdServer: func() (Pair, error) { return cfg.CA.IssuePeer(etcd, cfg.Validity, cfg.Now) },
-		SecretEtcdPeer:   func() (Pair, error) { return cfg.CA.IssuePeer(etcd, cfg.Validity, cfg.Now) },
-		SecretEtcdClient: func() (Pair, error) {
-			return cfg.CA.IssueClient("dotmesh-server", RoleEtcd, cfg.Validity, cfg.Now)
-		},
-	} {
-		pair, err := issue()
+	for _, leaf := range cfg.Leaves() {
+		pair, err := leaf.Issue(cfg.CA, cfg.Validity, cfg.Now)
 		if err != nil {
-			return nil, fmt.Errorf("secret %s: %w", name, err)
+			return nil, fmt.Errorf("secret %s: %w", leaf.Secret, err)
 		}
-		secrets[name] = map[string][]byte{CAFile: ca, CertFile: pair.Cert, KeyFile: pair.Key}
+		secrets[leaf.Secret] = map[string][]byte{CAFile: ca, CertFile: pair.Cert, KeyFile: pair.Key}
 	}
 	return secrets, nil
 }

@@ -38,6 +38,7 @@ func TestBundle(t *testing.T) {
 		SecretCA: {CAFile, CAKeyFile}, SecretCACert: {CAFile},
 		SecretServerTLS: {CAFile, CertFile, KeyFile}, SecretEtcdServer: {CAFile, CertFile, KeyFile},
 		SecretEtcdPeer: {CAFile, CertFile, KeyFile}, SecretEtcdClient: {CAFile, CertFile, KeyFile},
+		SecretOperatorClient: {CAFile, CertFile, KeyFile},
 	}
 	got := map[string][]string{}
 	for name, files := range secrets {
@@ -66,7 +67,7 @@ func TestBundle(t *testing.T) {
 			t.Errorf("%s: %v", secret, err)
 		}
 	}
-	for secret, want := range map[string]Role{SecretServerTLS: RoleServer, SecretEtcdServer: "", SecretEtcdPeer: "", SecretEtcdClient: RoleEtcd} {
+	for secret, want := range map[string]Role{SecretServerTLS: RoleServer, SecretEtcdServer: "", SecretEtcdPeer: "", SecretEtcdClient: RoleEtcd, SecretOperatorClient: RoleOperator} {
 		if role := RoleOf(leafIn(t, secrets, secret)); role != want {
 			t.Errorf("%s: got role %q, want %q", secret, role, want)
 		}

@@ -35,8 +35,19 @@ func NewCA(name string, now time.Time) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
+	return selfSigned(pkix.Name{CommonName: name}, key, now)
+}
+
+// Renew makes the CA's next certificate, valid from now, of the same name and key:
+// what the CA signed stays valid below it, and whoever pinned the key goes on
+// believing it.
+func (ca *CA) Renew(now time.Time) (*CA, error) {
+	return selfSigned(pkix.Name{CommonName: ca.cert.Subject.CommonName}, ca.key, now)
+}
+
+func selfSigned(subject pkix.Name, key *ecdsa.PrivateKey, now time.Time) (*CA, error) {
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: name},
+		Subject:               subject,
 		NotBefore:             now.Add(-backdated),
 		NotAfter:              now.Add(caValidity),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
@@ -75,6 +86,9 @@ func LoadCA(certPEM, keyPEM []byte) (*CA, error) {
 	}
 	return &CA{cert, key}, nil
 }
+
+// Cert gives the certificate.
+func (ca *CA) Cert() *x509.Certificate { return ca.cert }
 
 // CertPEM gives the certificate, which is public.
 func (ca *CA) CertPEM() []byte { return certPEM(ca.cert.Raw) }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -82,15 +80,5 @@ func usable(ca *CA, files Files, names Names, now time.Time) bool {
 	if err != nil || cert.CheckSignatureFrom(ca.cert) != nil || now.Add(renewBefore).After(cert.NotAfter) && cert.NotAfter.Before(ca.cert.NotAfter) {
 		return false
 	}
-	for _, name := range names.DNS {
-		if !slices.Contains(cert.DNSNames, name) {
-			return false
-		}
-	}
-	for _, ip := range names.IPs {
-		if !slices.ContainsFunc(cert.IPAddresses, func(has net.IP) bool { return has.Equal(ip) }) {
-			return false
-		}
-	}
-	return true
+	return Leaf{leaf: serverLeaf(names)}.NamedBy(cert)
 }

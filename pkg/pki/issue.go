@@ -44,19 +44,19 @@ type Names struct {
 
 // IssueServer makes a certificate for a server.
 func (ca *CA) IssueServer(names Names, validity time.Duration, now time.Time) (Pair, error) {
-	return ca.issue(leaf{names: names, uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, validity, now)
+	return ca.issue(serverLeaf(names), validity, now)
 }
 
 // IssueAPI makes a certificate for a server of dots: it serves with it, and shows it
 // to other servers as their client, of RoleServer.
 func (ca *CA) IssueAPI(names Names, validity time.Duration, now time.Time) (Pair, error) {
-	return ca.issue(leaf{role: RoleServer, names: names, uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, validity, now)
+	return ca.issue(apiLeaf(names), validity, now)
 }
 
 // IssuePeer makes a certificate for a member of etcd: servers that are each
 // other's clients.
 func (ca *CA) IssuePeer(names Names, validity time.Duration, now time.Time) (Pair, error) {
-	return ca.issue(leaf{names: names, uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, validity, now)
+	return ca.issue(peerLeaf(names), validity, now)
 }
 
 // IssueClient makes a certificate for a client of a role.
@@ -64,7 +64,7 @@ func (ca *CA) IssueClient(commonName string, role Role, validity time.Duration, 
 	if commonName == "" {
 		return Pair{}, errors.New("issue a certificate: the client has no name")
 	}
-	return ca.issue(leaf{subject: commonName, role: role, uses: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, validity, now)
+	return ca.issue(clientLeaf(commonName, role), validity, now)
 }
 
 type leaf struct {

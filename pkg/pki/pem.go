@@ -13,6 +13,8 @@ const (
 	keyBlock  = "PRIVATE KEY" // PKCS #8
 )
 
+var errNoCert = errors.New("there is no certificate in PEM")
+
 func certPEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: der})
 }
@@ -25,11 +27,40 @@ func keyPEM(key *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }
 
+// ParseCerts reads a file of certificates, as ca.crt and tls.crt are.
+func ParseCerts(text []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			break
+		}
+		cert, err := parseCert(text)
+		if err != nil {
+			return nil, err
+		}
+		certs, text = append(certs, cert), rest
+	}
+	if len(certs) == 0 {
+		return nil, errNoCert
+	}
+	return certs, nil
+}
+
+// CertsPEM writes what ParseCerts reads.
+func CertsPEM(certs []*x509.Certificate) []byte {
+	var text []byte
+	for _, cert := range certs {
+		text = append(text, certPEM(cert.Raw)...)
+	}
+	return text
+}
+
 // parseCert reads the first certificate.
 func parseCert(text []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != certBlock {
-		return nil, errors.New("there is no certificate in PEM")
+		return nil, errNoCert
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
