@@ -1,0 +1,142 @@
+package etcd
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
+)
+
+const (
+	serverTLS = "/etc/etcd/server"
+	peerTLS   = "/etc/etcd/peer"
+)
+
+// pod is a member, and beside it what takes snapshots of it.
+func (s Spec) pod() corev1.PodSpec {
+	no, root := false, int64(0)
+	return corev1.PodSpec{
+		ServiceAccountName:           "dotmesh",
+		AutomountServiceAccountToken: &no,
+		EnableServiceLinks:           &no,
+		PriorityClassName:            "system-cluster-critical",
+		Tolerations:                  tolerations(),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsUser:      &root, // the directory on the host is root's
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Containers: []corev1.Container{s.etcd(), s.snapshots()},
+		Volumes: []corev1.Volume{
+			secretVolume("server-tls", pki.SecretEtcdServer),
+			secretVolume("peer-tls", pki.SecretEtcdPeer),
+		},
+	}
+}
+
+// tolerations are for what passes, or for nodes that are only full. A node that is
+// out of service is not tolerated: its pod must go for its volume to go.
+func tolerations() []corev1.Toleration {
+	var all []corev1.Toleration
+	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable, corev1.TaintNodeUnschedulable,
+		corev1.TaintNodeDiskPressure, corev1.TaintNodeMemoryPressure, corev1.TaintNodePIDPressure} {
+		all = append(all, corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists})
+	}
+	return all
+}
+
+func (s Spec) etcd() corev1.Container {
+	self := fmt.Sprintf("https://$(POD_NAME).%s.%s.svc", Name, s.Namespace)
+	return corev1.Container{
+		Name: "etcd", Image: s.Image, Command: []string{"etcd"},
+		Args: []string{
+			"--name=$(POD_NAME)",
+			"--data-dir=" + mountPath + "/data",
+			"--listen-client-urls=https://0.0.0.0:2379",
+			"--advertise-client-urls=" + self + ":2379",
+			"--listen-peer-urls=https://0.0.0.0:2380",
+			"--initial-advertise-peer-urls=" + self + ":2380",
+			"--listen-metrics-urls=http://0.0.0.0:2381",
+			"--cert-file=" + serverTLS + "/tls.crt",
+			"--key-file=" + serverTLS + "/tls.key",
+			"--trusted-ca-file=" + serverTLS + "/ca.crt",
+			"--client-cert-auth",
+			"--peer-cert-file=" + peerTLS + "/tls.crt",
+			"--peer-key-file=" + peerTLS + "/tls.key",
+			"--peer-trusted-ca-file=" + peerTLS + "/ca.crt",
+			"--peer-client-cert-auth",
+			"--enable-grpc-gateway=false", // nobody asks it, and it would be a client of its own
+			"--auto-compaction-mode=periodic",
+			"--auto-compaction-retention=1h",
+		},
+		Env: []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}}},
+		EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: Name},
+		}}},
+		Ports: []corev1.ContainerPort{
+			{Name: "client", ContainerPort: clientPort},
+			{Name: "peer", ContainerPort: peerPort},
+			{Name: "metrics", ContainerPort: 2381},
+		},
+		StartupProbe:   probe("/livez", 2, 5, 300), // a learner is never ready
+		LivenessProbe:  probe("/livez", 10, 10, 6),
+		ReadinessProbe: probe("/readyz", 5, 5, 3),
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
+		}},
+		SecurityContext: locked(),
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: dataVolume, MountPath: mountPath},
+			{Name: "server-tls", MountPath: serverTLS, ReadOnly: true},
+			{Name: "peer-tls", MountPath: peerTLS, ReadOnly: true},
+		},
+	}
+}
+
+// snapshots shows etcd the certificate that it shows others, which is a client's
+// too.
+func (s Spec) snapshots() corev1.Container {
+	return corev1.Container{
+		Name: "snapshots", Image: s.Dotmesh, Command: []string{"dotmesh", "etcd-snapshot"},
+		Args: []string{
+			"--endpoint=https://localhost:2379",
+			"--ca=" + serverTLS + "/ca.crt",
+			"--cert=" + serverTLS + "/tls.crt",
+			"--key=" + serverTLS + "/tls.key",
+			"--dir=" + mountPath + "/snapshots",
+			"--every=" + snapshotEvery,
+			"--keep=" + snapshotKeep,
+		},
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
+		}},
+		SecurityContext: locked(),
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: dataVolume, MountPath: mountPath},
+			{Name: "server-tls", MountPath: serverTLS, ReadOnly: true},
+		},
+	}
+}
+
+func locked() *corev1.SecurityContext {
+	yes, no := true, false
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no,
+		ReadOnlyRootFilesystem:   &yes,
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+func probe(path string, period, timeout, failures int32) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("metrics")}},
+		PeriodSeconds: period, TimeoutSeconds: timeout, FailureThreshold: failures,
+	}
+}
+
+func secretVolume(name, secret string) corev1.Volume {
+	mode := int32(0o400)
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret, DefaultMode: &mode}}}
+}
