@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -168,6 +169,31 @@ func TestUnusableFilesAreRefusedAtOnce(t *testing.T) {
 	} {
 		if _, err := f.ServerConfig(); err == nil {
 			t.Errorf("%s: the server accepts", name)
+		}
+	}
+}
+
+func TestClientConfig(t *testing.T) {
+	now := time.Now()
+	ca := newCA(t, now)
+	pair, err := ca.IssueServer(LocalNames(), LeafValidity, now)
+	serverFiles := write(t, t.TempDir(), ca, pair, err)
+	server := must[*tls.Config](t)(serverFiles.ServerConfig(RoleOperator))
+	shown, err := ca.IssueClient("operator", RoleOperator, LeafValidity, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{CAFile: ca.CertPEM(), CertFile: shown.Cert, KeyFile: shown.Key}
+	client := must[*tls.Config](t)(ClientConfig(files))
+	client.ServerName = "localhost"
+	if _, err := handshake(t, server, client); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{CAFile, CertFile, KeyFile} {
+		without := maps.Clone(files)
+		delete(without, name)
+		if _, err := ClientConfig(without); err == nil {
+			t.Errorf("accepted without %s", name)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package certs
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"strings"
 
@@ -106,13 +105,9 @@ func ClientTLS(ctx context.Context, reader client.Reader, namespace, secret stri
 	if err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: secret}, &found); err != nil {
 		return nil, dot.Unavailable("read the Secret %s: %w", secret, err)
 	}
-	own, err := tls.X509KeyPair(found.Data[pki.CertFile], found.Data[pki.KeyFile])
+	cfg, err := pki.ClientConfig(found.Data)
 	if err != nil {
-		return nil, dot.Precondition("the certificate in the Secret %s cannot be used: %w", secret, err)
+		return nil, dot.Precondition("the Secret %s cannot be used: %w", secret, err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(found.Data[pki.CAFile]) {
-		return nil, dot.Precondition("%s in the Secret %s is not a certificate", pki.CAFile, secret)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{own}}, nil
+	return cfg, nil
 }

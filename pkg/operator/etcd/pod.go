@@ -23,7 +23,7 @@ func (s Spec) pod() corev1.PodSpec {
 		AutomountServiceAccountToken: &no,
 		EnableServiceLinks:           &no,
 		PriorityClassName:            "system-cluster-critical",
-		Tolerations:                  tolerations(),
+		Tolerations:                  s.tolerations(),
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsUser:      &root, // the directory on the host is root's
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
@@ -36,12 +36,17 @@ func (s Spec) pod() corev1.PodSpec {
 	}
 }
 
-// tolerations are for what passes, or for nodes that are only full. A node that is
-// out of service is not tolerated: its pod must go for its volume to go.
-func tolerations() []corev1.Toleration {
+// tolerations are for what passes, and for nodes that are only full; a member whose
+// data lies on a cordoned node goes on there. A node that is out of service is not
+// tolerated: its pod must go for its volume to go.
+func (s Spec) tolerations() []corev1.Toleration {
+	keys := []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable,
+		corev1.TaintNodeDiskPressure, corev1.TaintNodeMemoryPressure, corev1.TaintNodePIDPressure}
+	if s.Class == LocalClass {
+		keys = append(keys, corev1.TaintNodeUnschedulable)
+	}
 	var all []corev1.Toleration
-	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable, corev1.TaintNodeUnschedulable,
-		corev1.TaintNodeDiskPressure, corev1.TaintNodeMemoryPressure, corev1.TaintNodePIDPressure} {
+	for _, key := range keys {
 		all = append(all, corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists})
 	}
 	return all

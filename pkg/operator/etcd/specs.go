@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -195,15 +194,4 @@ func specHash(built any) string {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
-}
-
-// stamped notes the hash of what was built on the object.
-func stamped(m *metav1.ObjectMeta, built any) {
-	hash := specHash(built)
-	all := maps.Clone(m.Annotations)
-	if all == nil {
-		all = map[string]string{}
-	}
-	all[specAnnotation] = hash
-	m.Annotations = all
 }

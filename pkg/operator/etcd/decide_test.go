@@ -1,0 +1,178 @@
+package etcd
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
+)
+
+const namespace = "dotmesh"
+
+// voter, learner and added are members by their ordinal, which is also their id's
+// last digit.
+func voter(ordinal int) members.Member {
+	return members.Member{ID: members.ID(100 + ordinal), Name: podName(ordinal), PeerURL: peerURL(namespace, ordinal), Healthy: true}
+}
+
+func learner(ordinal int) members.Member {
+	m := voter(ordinal)
+	m.Learner = true
+	return m
+}
+
+func added(ordinal int) members.Member {
+	m := learner(ordinal)
+	m.Name, m.Healthy = "", false
+	return m
+}
+
+func down(m members.Member) members.Member {
+	m.Healthy = false
+	return m
+}
+
+func nodes(names ...string) []Node {
+	var all []Node
+	for _, name := range names {
+		all = append(all, Node{Name: name, Counts: true, Takes: true})
+	}
+	return all
+}
+
+// running is a local cluster, member i on the i-th node.
+func running(on []Node, all ...members.Member) State {
+	s := State{
+		Namespace: namespace, Local: true, Nodes: on, Replicas: len(all), Answers: true, Members: all,
+		Begun:   &Bootstrap{initialCluster(all), true},
+		Volumes: map[int]Volume{}, Pods: map[int]Pod{},
+	}
+	for i, m := range all {
+		s.Volumes[i] = Volume{Node: string(rune('a' + i)), Member: m.ID}
+		s.Pods[i] = Pod{Ready: m.Healthy && !m.Learner}
+	}
+	return s
+}
+
+func with(s State, change func(*State)) State {
+	change(&s)
+	return s
+}
+
+func TestNext(t *testing.T) {
+	three := func() State { return running(nodes("a", "b", "c"), voter(0), voter(1), voter(2)) }
+	silent := func(s *State) { s.Answers, s.Members = false, nil }
+	begun := func() State {
+		return State{Namespace: namespace, Local: true, Nodes: nodes("a", "b", "c"), Begun: &Bootstrap{Cluster: "x"}}
+	}
+	for _, tt := range []struct {
+		what string
+		s    State
+		want string // the step, with what matters of it
+	}{
+		// Beginning.
+		{"nothing is there", State{Namespace: namespace, Local: true, Nodes: nodes("a")}, "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 new"},
+		{"begun, no volume", begun(), "create volume 0 on a for 0"},
+		{"begun, no node", with(begun(), func(s *State) { s.Nodes = nil }), "wait, act: etcd needs a node"},
+		{"begun, a volume", with(begun(), func(s *State) { s.Volumes = map[int]Volume{0: {Node: "a"}} }), "scale 0"},
+		{"begun, the volume's node gone", with(begun(), func(s *State) { s.Volumes = map[int]Volume{0: {Node: "z"}} }), "delete volume 0"},
+		{"begun, volumes are the class's", with(begun(), func(s *State) { s.Local = false }), "scale 0"},
+		{"starting", with(begun(), func(s *State) { s.Volumes, s.Replicas = map[int]Volume{0: {Node: "a"}}, 1 }), "wait: etcd does not answer"},
+		{"it answers", with(running(nodes("a"), voter(0)), func(s *State) { s.Begun.Existing = false }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 existing"},
+		{"the first's volume", with(running(nodes("a"), voter(0)), func(s *State) { s.Volumes[0] = Volume{Node: "a"} }), "mark volume 0 of 100"},
+
+		// How many.
+		{"one node", running(nodes("a"), voter(0)), "wait"},
+		{"two nodes", running(nodes("a", "b"), voter(0)), "wait"},
+		{"three nodes", running(nodes("a", "b", "c"), voter(0)), "add member 1"},
+		{"three nodes, the first not well", running(nodes("a", "b", "c"), down(voter(0))), "wait: etcd gets another member when"},
+		{"three nodes, two voters", running(nodes("a", "b", "c"), voter(0), voter(1)), "add member 2"},
+		{"three nodes, one cordoned", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) { s.Nodes[2].Takes = false }), "wait, act: etcd needs a node"},
+		{"five nodes, three voters", running(nodes("a", "b", "c", "d", "e"), voter(0), voter(1), voter(2)), "wait"},
+		{"one node left of three", with(three(), func(s *State) { s.Volumes[1], s.Volumes[2] = Volume{"a", 101}, Volume{"a", 102}; s.Nodes = nodes("a") }), "wait"},
+
+		// Joining.
+		{"added, the ConfigMap does not say so", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Begun.Cluster = "old" }), "write bootstrap"},
+		{"added, no volume", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { delete(s.Volumes, 1) }), "create volume 1 on b for 101"},
+		{"added, no node", with(running(nodes("a"), voter(0), added(1)), func(s *State) { delete(s.Volumes, 1) }), "wait, act: etcd needs a node"},
+		{"added, no pod", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Replicas = 1 }), "scale 1"},
+		{"added, starting", running(nodes("a", "b", "c"), voter(0), added(1)), "wait: dotmesh-etcd-cluster-1 is joining"},
+		{"added, its image is broken and mended", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Pods[1] = Pod{Outdated: true} }), "restart pod 1"},
+		{"a learner", running(nodes("a", "b", "c"), voter(0), learner(1)), "promote member 1 101"},
+		{"a learner's node goes", running(nodes("a"), voter(0), down(learner(1))), "remove member 1 101"},
+		{"a volume of the class's provisioner", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Local, s.Volumes, s.Replicas = false, nil, 1 }), "scale 1"},
+
+		// Losing a node.
+		{"a node is gone, no other", running(nodes("a", "b"), voter(0), voter(1), down(voter(2))), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
+		{"a node is gone, another there", running(nodes("a", "b", "d"), voter(0), voter(1), down(voter(2))), "remove member 2 102"},
+		{"a node is out of service", with(running(nodes("a", "b", "c", "d"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Nodes[2] = Node{Name: "c", Lost: true} }), "remove member 2 102"},
+		{"a node is only not ready", with(running(nodes("a", "b", "c", "d"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Nodes[2].Takes = false }), "wait: 2 of 3 members of etcd are well"},
+		{"a node left the selector", with(running(nodes("a", "b", "c", "d"), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[0] = Node{Name: "a"} }), "remove member 0 100"},
+		{"a node is gone and another member down", running(nodes("a", "b", "d"), voter(0), down(voter(1)), down(voter(2))), "wait: 1 of 3"},
+		{"one of two members has lost its node", running(nodes("a", "c", "d"), voter(0), down(voter(1))), "wait: etcd gets another member when"},
+		{"the only member's node left the selector", with(running(nodes("a", "b"), voter(0)), func(s *State) { s.Nodes[0].Counts = false }), "wait"},
+		{"removed, its volume is there", with(running(nodes("a", "b", "d"), voter(0), voter(1), voter(2)), func(s *State) {
+			s.Members = s.Members[:2]
+			s.Begun.Cluster = initialCluster(s.Members)
+		}), "delete volume 2"},
+		{"removed, its volume is gone", with(running(nodes("a", "b", "d"), voter(0), voter(1)), func(s *State) { s.Replicas = 3; s.Pods[2] = Pod{} }), "add member 2"},
+		{"added again, its old volume is there", with(running(nodes("a", "b", "d"), voter(0), voter(1), added(2)), func(s *State) { s.Volumes[2] = Volume{"c", 7} }), "delete volume 2"},
+		{"a backup was restored in its place", with(running(nodes("a"), voter(0)), func(s *State) { s.Volumes[0] = Volume{"a", 7} }), "mark volume 0 of 100"},
+
+		// Losing the quorum.
+		{"no answer", with(three(), silent), "wait: etcd does not answer"},
+		{"no answer, nodes gone", with(three(), func(s *State) { silent(s); s.Nodes = nodes("a", "d", "e") }), "wait, act: etcd has lost its quorum: the data of dotmesh-etcd-cluster-1, dotmesh-etcd-cluster-2"},
+		{"no answer, broken pods were mended", with(three(), func(s *State) { silent(s); s.Pods[1] = Pod{Outdated: true} }), "restart pod 1"},
+		{"no answer, an outdated pod is well", with(three(), func(s *State) { silent(s); s.Pods[1] = Pod{Outdated: true, Ready: true} }), "wait: etcd does not answer"},
+
+		// Rolling.
+		{"all outdated", with(three(), func(s *State) {
+			s.Pods = map[int]Pod{0: {true, false, true}, 1: {true, false, true}, 2: {true, false, true}}
+		}), "restart pod 0"},
+		{"one restarts", with(three(), func(s *State) { s.Pods = map[int]Pod{0: {}, 1: {true, false, true}, 2: {true, false, true}} }), "wait"},
+		{"one is ending", with(three(), func(s *State) { s.Pods[0] = Pod{true, true, true}; s.Pods[1] = Pod{true, false, true} }), "wait"},
+		{"one member is not well", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1] = Pod{true, false, true} }), "wait: 2 of 3"},
+		{"the broken one first", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1], s.Pods[2] = Pod{true, false, true}, Pod{false, false, true} }), "restart pod 2"},
+		{"the only member", with(running(nodes("a"), voter(0)), func(s *State) { s.Pods[0] = Pod{true, false, true} }), "restart pod 0"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			got := text(Next(tt.s))
+			if got != tt.want && (!strings.HasPrefix(got, tt.want) || tt.want == "wait") {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func text(s Step) string {
+	switch s.Do {
+	case Wait:
+		return strings.TrimSuffix(map[bool]string{true: "wait, act: ", false: "wait: "}[s.Act]+s.Why, ": ")
+	case WriteBootstrap:
+		return fmt.Sprintf("%s %s %s", s.Do, s.Bootstrap.Cluster, map[bool]string{true: "existing", false: "new"}[s.Bootstrap.Existing])
+	case CreateVolume:
+		return fmt.Sprintf("%s %d on %s for %d", s.Do, s.Ordinal, s.Node, s.Member)
+	case MarkVolume:
+		return fmt.Sprintf("%s %d of %d", s.Do, s.Ordinal, s.Member)
+	case Promote, Remove:
+		return fmt.Sprintf("%s %d %d", s.Do, s.Ordinal, s.Member)
+	}
+	return fmt.Sprintf("%s %d", s.Do, s.Ordinal)
+}
+
+func TestPlace(t *testing.T) {
+	in := func(name, zone string) Node { return Node{Name: name, Zone: zone, Counts: true, Takes: true} }
+	s := State{Nodes: []Node{in("d", "1"), in("c", "2"), in("b", "1"), in("a", "1")}, Volumes: map[int]Volume{0: {Node: "a"}}}
+	if got, ok := s.place(1); !ok || got != "c" {
+		t.Errorf("got %q, want another zone", got)
+	}
+	s.Volumes[1] = Volume{Node: "c"}
+	if got, ok := s.place(2); !ok || got != "b" {
+		t.Errorf("got %q, want the first by name", got)
+	}
+	s.Volumes[2], s.Volumes[3] = Volume{Node: "b"}, Volume{Node: "d"}
+	if got, ok := s.place(4); ok {
+		t.Errorf("got %q: two members on one node", got)
+	}
+}

@@ -1,0 +1,193 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/certs"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
+)
+
+const (
+	callTimeout = 30 * time.Second
+	// soon is after a step, later while there is nothing to do: etcd tells nobody
+	// how its members are.
+	soon, later = time.Second, 10 * time.Second
+)
+
+// Cluster is etcd as its members tell it.
+type Cluster interface {
+	List(ctx context.Context) ([]members.Member, error)
+	AddLearner(ctx context.Context, peerURL string) error
+	Promote(ctx context.Context, id members.ID) error
+	Remove(ctx context.Context, id members.ID) error
+	Close()
+}
+
+// Reconciler runs etcd. An etcd that is not ours has none.
+type Reconciler struct {
+	Client   client.Client
+	Recorder events.EventRecorder
+	// Spec but for its Class, Nodes and Trust.
+	Spec Spec
+	// Config gives the configuration that holds; false while there is none.
+	Config func(context.Context) (config.Config, bool, error)
+	// Connect is for tests; nil for the members themselves.
+	Connect func(*tls.Config) (Cluster, error)
+}
+
+// SetupWithManager has the manager call it when anything of etcd's changes, and
+// every ten seconds.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{{}}
+	})
+	b := ctrl.NewControllerManagedBy(mgr).Named("etcd")
+	for _, kind := range []client.Object{&appsv1.StatefulSet{}, &corev1.ConfigMap{}, &corev1.Secret{}, &corev1.Pod{}, &corev1.PersistentVolumeClaim{}, &corev1.PersistentVolume{}} {
+		b = b.Watches(kind, one)
+	}
+	return b.Complete(r)
+}
+
+// Reconcile keeps the objects as they should be and takes one step.
+func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	cfg, known, err := r.Config(ctx)
+	if err != nil || !known {
+		return reconcile.Result{RequeueAfter: later}, err
+	}
+	o, err := r.observe(ctx, cfg)
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("look at etcd: %w", err)
+	}
+	if o.spec.Trust == "" {
+		return reconcile.Result{RequeueAfter: later}, nil // the certificates come first
+	}
+	if err := r.ensure(ctx, o); err != nil {
+		return reconcile.Result{}, fmt.Errorf("make etcd's objects: %w", err)
+	}
+	cluster, err := r.ask(ctx, o)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	defer cluster.Close()
+	step := Next(o.state)
+	if step.Do == Wait {
+		r.tell(ctx, o, step)
+		return reconcile.Result{RequeueAfter: later}, nil
+	}
+	klog.FromContext(ctx).Info("etcd changes", "step", step.Do, "member", podName(step.Ordinal), "node", step.Node)
+	err = r.take(ctx, o, cluster, step)
+	switch dot.CodeOf(err) {
+	case dot.CodePrecondition, dot.CodeAborted, dot.CodeUnavailable: // etcd wants to be asked again
+		klog.FromContext(ctx).Info("etcd does not change yet", "step", step.Do, "reason", err.Error())
+		return reconcile.Result{RequeueAfter: soon}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("%s of etcd's %s: %w", step.Do, podName(step.Ordinal), err)
+	}
+	return reconcile.Result{RequeueAfter: soon}, nil
+}
+
+// ask adds to what is observed what etcd says of itself.
+func (r *Reconciler) ask(ctx context.Context, o *observed) (Cluster, error) {
+	connect := r.Connect
+	if connect == nil {
+		connect = func(cfg *tls.Config) (Cluster, error) {
+			return members.Open(members.Config{Endpoints: Endpoints(r.Spec.Namespace), TLS: cfg})
+		}
+	}
+	cfg, err := certs.ClientTLS(ctx, r.Client, r.Spec.Namespace, pki.SecretEtcdClient)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := connect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	o.state.Members, err = cluster.List(ctx)
+	o.state.Answers = err == nil
+	if err != nil {
+		klog.FromContext(ctx).V(2).Info("etcd does not answer", "reason", err.Error())
+	}
+	return cluster, nil
+}
+
+// tell puts what keeps etcd from being as it should on the StatefulSet.
+func (r *Reconciler) tell(ctx context.Context, o *observed, step Step) {
+	if step.Why == "" || o.set == nil {
+		return
+	}
+	klog.FromContext(ctx).Info("etcd waits", "reason", step.Why)
+	if step.Act {
+		r.Recorder.Eventf(o.set, nil, corev1.EventTypeWarning, "EtcdWaits", "Wait", "%s", step.Why)
+	}
+}
+
+// ensure makes the objects that are not steps.
+func (r *Reconciler) ensure(ctx context.Context, o *observed) error {
+	for _, service := range o.spec.Services() {
+		if err := r.keep(ctx, service, &corev1.Service{}, func(found client.Object) {
+			found.(*corev1.Service).Spec.Ports, found.(*corev1.Service).Spec.Selector = service.Spec.Ports, service.Spec.Selector
+		}); err != nil {
+			return err
+		}
+	}
+	budget := o.spec.Budget()
+	if err := r.keep(ctx, budget, &policyv1.PodDisruptionBudget{}, func(found client.Object) {
+		found.(*policyv1.PodDisruptionBudget).Spec = budget.Spec
+	}); err != nil {
+		return err
+	}
+	set := o.spec.StatefulSet()
+	o.set = &appsv1.StatefulSet{}
+	err := r.keep(ctx, set, o.set, func(found client.Object) {
+		found.(*appsv1.StatefulSet).Spec.Template = set.Spec.Template
+	})
+	if o.set.Name == "" {
+		o.set = set
+	}
+	return err
+}
+
+// keep makes an object, or has update change what is there where it was built
+// otherwise. found becomes what there was.
+func (r *Reconciler) keep(ctx context.Context, built, found client.Object, update func(found client.Object)) error {
+	annotations := map[string]string{specAnnotation: specHash(built)}
+	for k, v := range built.GetAnnotations() {
+		annotations[k] = v
+	}
+	built.SetAnnotations(annotations)
+	err := r.Client.Get(ctx, client.ObjectKeyFromObject(built), found)
+	if apierrors.IsNotFound(err) {
+		return r.Client.Create(ctx, built)
+	}
+	if err != nil || found.GetAnnotations()[specAnnotation] == annotations[specAnnotation] {
+		return err
+	}
+	all := found.GetAnnotations()
+	if all == nil {
+		all = map[string]string{}
+	}
+	all[specAnnotation] = annotations[specAnnotation]
+	found.SetAnnotations(all)
+	update(found)
+	return r.Client.Update(ctx, found)
+}

@@ -1,0 +1,122 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+)
+
+// take does a step. Each may be done twice: the operator may be killed after it, or
+// see it late.
+func (r *Reconciler) take(ctx context.Context, o *observed, cluster Cluster, step Step) error {
+	switch step.Do {
+	case WriteBootstrap:
+		return r.writeBootstrap(ctx, o, step.Bootstrap)
+	case CreateVolume:
+		return r.createVolume(ctx, o, step)
+	case MarkVolume:
+		return r.markVolume(ctx, o.volumes[step.Ordinal], step)
+	case DeleteVolume:
+		return r.deleteVolume(ctx, o, step.Ordinal)
+	case Scale:
+		set := o.set.DeepCopy()
+		replicas := int32(step.Ordinal + 1)
+		set.Spec.Replicas = &replicas
+		return r.Client.Update(ctx, set)
+	case AddMember:
+		return cluster.AddLearner(ctx, peerURL(r.Spec.Namespace, step.Ordinal))
+	case Promote:
+		return cluster.Promote(ctx, step.Member)
+	case Remove:
+		return cluster.Remove(ctx, step.Member)
+	case Restart:
+		return r.deletePod(ctx, o, step.Ordinal)
+	}
+	return fmt.Errorf("there is no step %q", step.Do)
+}
+
+func (r *Reconciler) writeBootstrap(ctx context.Context, o *observed, b Bootstrap) error {
+	want := o.spec.ConfigMap(b)
+	if o.begun == nil {
+		return r.Client.Create(ctx, want)
+	}
+	found := o.begun.DeepCopy()
+	found.Data = want.Data
+	return r.Client.Update(ctx, found)
+}
+
+// createVolume names the volume by the member, or, of the first, by the beginning:
+// so the same volume is met again, and no other member ever.
+func (r *Reconciler) createVolume(ctx context.Context, o *observed, step Step) error {
+	node := o.nodes[step.Node]
+	if node == nil || o.begun == nil {
+		return dot.Errorf(dot.CodeAborted, "node %s has gone meanwhile", step.Node)
+	}
+	key := string(o.begun.UID)
+	if step.Member != 0 {
+		key = memberText(step.Member)
+	}
+	err := r.Client.Create(ctx, o.spec.Volume(step.Ordinal, key, o.location, node, step.Member))
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func (r *Reconciler) markVolume(ctx context.Context, found *corev1.PersistentVolume, step Step) error {
+	marked := found.DeepCopy()
+	metav1.SetMetaDataAnnotation(&marked.ObjectMeta, memberAnnotation, memberText(step.Member))
+	return r.Client.Update(ctx, marked)
+}
+
+// deleteVolume forgets a volume; the directory on the node stays. The claim goes
+// first, which waits for its pod: a claim that has lost its volume would stay so.
+func (r *Reconciler) deleteVolume(ctx context.Context, o *observed, ordinal int) error {
+	volume := o.volumes[ordinal]
+	var claim corev1.PersistentVolumeClaim
+	err := r.get(ctx, claimName(ordinal), &claim)
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	if err == nil && claim.Spec.VolumeName == volume.Name {
+		if claim.DeletionTimestamp == nil {
+			if err := r.delete(ctx, &claim); err != nil {
+				return err
+			}
+		}
+		return r.deletePod(ctx, o, ordinal)
+	}
+	return r.delete(ctx, volume)
+}
+
+// deletePod has the StatefulSet make it anew. On a node that is gone nobody ends it
+// otherwise.
+func (r *Reconciler) deletePod(ctx context.Context, o *observed, ordinal int) error {
+	pod := o.pods[ordinal]
+	if pod == nil {
+		return nil
+	}
+	if pod.Spec.NodeName != "" && o.state.gone(pod.Spec.NodeName) {
+		return r.delete(ctx, pod, client.GracePeriodSeconds(0))
+	}
+	if pod.DeletionTimestamp != nil {
+		return nil
+	}
+	return r.delete(ctx, pod)
+}
+
+// delete deletes the very object that was seen.
+func (r *Reconciler) delete(ctx context.Context, seen client.Object, options ...client.DeleteOption) error {
+	uid := seen.GetUID()
+	err := r.Client.Delete(ctx, seen, append(options, client.Preconditions{UID: &uid})...)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}
