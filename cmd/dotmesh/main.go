@@ -36,7 +36,7 @@ func newCommand() *cobra.Command {
 		Version:       version(),
 	}
 	addLogFlags(root)
-	root.AddCommand(newServerCommand(), newNodeCommand(), newControllerCommand(), newHolderCommand(), newCertsCommand())
+	root.AddCommand(newServerCommand(), newNodeCommand(), newControllerCommand(), newHolderCommand(), newCertsCommand(), newEtcdSnapshotCommand())
 	return root
 }
 
