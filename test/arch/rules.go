@@ -50,6 +50,10 @@ var Layers = []Layer{
 		"csi reaches dots through client alone"},
 	{"pkg/operator/config", []string{"pkg/dot", "pkg/zfs/names", "pkg/syslog"},
 		"the configuration is read and compared without a cluster, and by whoever asks what a change would do"},
+	{"pkg/operator/specs", []string{"pkg/operator/config"},
+		"objects are built from the configuration alone, so that their tests are tables"},
+	{"pkg/operator/plan", []string{"pkg/operator/config", "pkg/operator/specs"},
+		"what the operator does next is a pure function of what it observed"},
 	// To come.
 	{"pkg/operator", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/store/members"},
 		"the operator runs servers and never touches what they hold; of the store it needs etcd's membership (pkg/store/members, to come)"},
@@ -127,6 +131,10 @@ var LinkRules = []Links{
 		"csi reaches dots through client alone"},
 	{"./pkg/operator/config", []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
 		"the configuration is pure: it reaches no cluster"},
+	{"./pkg/operator/specs", []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+		"objects are built, not applied"},
+	{"./pkg/operator/plan", []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+		"a plan reaches no cluster"},
 	{"./pkg/dot", []string{"os/exec", "net/http", "k8s.io", "google.golang.org"},
 		"the domain is pure"},
 }

@@ -1,0 +1,165 @@
+package plan
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// Action is one small change of the cluster. Doing one twice does no harm, nor does
+// doing one that the cluster has moved away from: it then fails with a conflict, or
+// finds that what it was for is there or gone, and Next decides anew.
+type Action interface {
+	fmt.Stringer
+	action()
+}
+
+// The actions. Those on pods name them by UID, so that a successor of the same name
+// is left alone.
+type (
+	// LabelNode puts specs.LabelServer on a node.
+	LabelNode struct{ Node string }
+
+	// UnlabelNode takes it off, if the node has this ResourceVersion still: a node
+	// that comes back into the selector changes.
+	UnlabelNode struct{ Node, ResourceVersion string }
+
+	// CreatePVC makes a free one.
+	CreatePVC struct{ Name string }
+
+	// AssignPVC gives a free PVC to a node.
+	AssignPVC struct{ Change }
+
+	// RecordPool writes down which pool is on a PVC.
+	RecordPool struct{ Change }
+
+	// MarkReleased writes down that a PVC's pool was exported.
+	MarkReleased struct{ Change }
+
+	// FreePVC takes a PVC from its node.
+	FreePVC struct{ Change }
+
+	// DeletePVC deletes a free one that a person gave up.
+	DeletePVC struct{ PVCRef }
+
+	// GrowPVC asks for more bytes.
+	GrowPVC struct {
+		PVCRef
+		Bytes int64
+	}
+
+	// CreateGuard makes the PodDisruptionBudget of a holder that is to come.
+	CreateGuard struct{ specs.Holder }
+
+	// DeleteGuard deletes one whose holder is gone.
+	DeleteGuard struct{ Name string }
+
+	// CreateHolder makes a holder pod.
+	CreateHolder struct{ specs.Holder }
+
+	// DeleteHolder deletes one.
+	DeleteHolder struct{ PodRef }
+
+	// CreateServer makes a server pod.
+	CreateServer struct{ specs.Server }
+
+	// DeleteServer deletes one.
+	DeleteServer struct{ PodRef }
+
+	// Release asks a server to export its pool. It may refuse, and says who uses it.
+	Release struct {
+		PodRef
+		Generation uint64
+	}
+
+	// Warn makes an Event that a person can act on, once for each message.
+	Warn struct {
+		Object  Object
+		Reason  string // CamelCase, as Events have it
+		Message string
+	}
+)
+
+// PVCRef is a PVC as it was seen: the action fails when it has changed since.
+type PVCRef struct {
+	Name            string
+	UID             types.UID
+	ResourceVersion string
+}
+
+// Change writes an assignment into a PVC's annotations, in one compare-and-set.
+type Change struct {
+	PVCRef
+	To specs.Assignment
+}
+
+// PVCChange is the change, of each action that is one.
+func (c Change) PVCChange() Change { return c }
+
+// PodRef is one pod, and no other of its name.
+type PodRef struct {
+	Name string
+	UID  types.UID
+	// Force deletes it without waiting for its kubelet, which is gone.
+	Force bool
+}
+
+// Object is what an Event is about.
+type Object struct {
+	Kind, Name string // Node, PersistentVolumeClaim or Pod
+}
+
+func (LabelNode) action()    {}
+func (UnlabelNode) action()  {}
+func (CreatePVC) action()    {}
+func (AssignPVC) action()    {}
+func (RecordPool) action()   {}
+func (MarkReleased) action() {}
+func (FreePVC) action()      {}
+func (DeletePVC) action()    {}
+func (GrowPVC) action()      {}
+func (CreateGuard) action()  {}
+func (DeleteGuard) action()  {}
+func (CreateHolder) action() {}
+func (DeleteHolder) action() {}
+func (CreateServer) action() {}
+func (DeleteServer) action() {}
+func (Release) action()      {}
+func (Warn) action()         {}
+
+// String tells of it in a log.
+func (a LabelNode) String() string   { return "label node " + a.Node }
+func (a UnlabelNode) String() string { return "take the label off node " + a.Node }
+func (a CreatePVC) String() string   { return "create PVC " + a.Name }
+func (a AssignPVC) String() string {
+	return fmt.Sprintf("assign PVC %s to node %s, generation %d", a.Name, a.To.Node, a.To.Generation)
+}
+func (a RecordPool) String() string { return fmt.Sprintf("PVC %s holds pool %s", a.Name, a.To.Pool) }
+func (a MarkReleased) String() string {
+	return fmt.Sprintf("PVC %s was released by generation %d", a.Name, a.To.Released)
+}
+func (a FreePVC) String() string      { return "free PVC " + a.Name }
+func (a DeletePVC) String() string    { return "delete PVC " + a.Name }
+func (a GrowPVC) String() string      { return fmt.Sprintf("grow PVC %s to %d bytes", a.Name, a.Bytes) }
+func (a CreateGuard) String() string  { return "create PodDisruptionBudget " + a.Holder.Name() }
+func (a DeleteGuard) String() string  { return "delete PodDisruptionBudget " + a.Name }
+func (a CreateHolder) String() string { return "create holder " + a.Holder.Name() }
+func (a DeleteHolder) String() string { return "delete holder " + a.PodRef.String() }
+func (a CreateServer) String() string { return "create server " + a.Server.Name() }
+func (a DeleteServer) String() string { return "delete server " + a.PodRef.String() }
+func (a Release) String() string {
+	return fmt.Sprintf("ask server %s to release generation %d", a.Name, a.Generation)
+}
+func (a Warn) String() string {
+	return fmt.Sprintf("warn on %s %s: %s: %s", a.Object.Kind, a.Object.Name, a.Reason, a.Message)
+}
+
+// String tells of it in a log.
+func (p PodRef) String() string {
+	if p.Force {
+		return p.Name + " by force"
+	}
+	return p.Name
+}

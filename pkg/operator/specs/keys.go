@@ -1,0 +1,58 @@
+package specs
+
+// Labels and annotations that more than one object has, or that people select by.
+const (
+	LabelAppName   = "app.kubernetes.io/name"
+	LabelComponent = "app.kubernetes.io/component"
+	AppName        = "dotmesh"
+
+	ComponentServer = "server"
+	ComponentHolder = "holder"
+	ComponentNode   = "node"
+
+	// LabelServer, on a node, says that a pool is, or may be, imported there.
+	LabelServer = "dotmesh.io/server"
+	True        = "true"
+
+	// LabelRole, on a PVC, says that it is one of ours.
+	LabelRole = "dotmesh.io/role"
+	RolePool  = "pool"
+)
+
+// Labels of server and holder pods, to select by and to look at. The values are
+// shortened as names are; the exact ones are annotations.
+const (
+	LabelNode = "dotmesh.io/node"
+	LabelPVC  = "dotmesh.io/pvc"
+
+	// These three are written when the server has told them.
+	LabelPool    = "dotmesh.io/pool"
+	LabelHealth  = "dotmesh.io/health"
+	LabelVersion = "dotmesh.io/version"
+)
+
+// Annotations of server and holder pods.
+const (
+	AnnotationNodeName   = "dotmesh.io/node-name"
+	AnnotationPVCName    = "dotmesh.io/pvc-name"
+	AnnotationGeneration = "dotmesh.io/generation" // of PVCs too
+	AnnotationSpec       = "dotmesh.io/spec"
+)
+
+// Annotations of PVCs; see Assignment.
+const (
+	AnnotationNode     = "dotmesh.io/node"
+	AnnotationReleased = "dotmesh.io/released"
+	AnnotationPool     = "dotmesh.io/pool"
+	AnnotationPoolName = "dotmesh.io/pool-name"
+	AnnotationFreed    = "dotmesh.io/freed"
+	// AnnotationDelete is a person's: the PVC may be deleted once it is free.
+	AnnotationDelete = "dotmesh.io/delete"
+)
+
+// Names of objects that there is one of.
+const (
+	SettingsName      = "dotmesh-settings" // ConfigMap: the last good configuration
+	ServiceAccount    = "dotmesh"
+	NodeDaemonSetName = "dotmesh-node"
+)
