@@ -28,12 +28,15 @@ func ServerName(pvc, node string) string { return podName(ComponentServer, pvc, 
 // HolderName is the name of the holder pod, and of its PodDisruptionBudget.
 func HolderName(pvc, node string) string { return podName(ComponentHolder, pvc, node) }
 
-// podName has a hash also where another PVC and node would make the same words:
-// a PVC made by hand may be called like anything.
+// ourPVC is a name that PVCName gave.
+var ourPVC = regexp.MustCompile(`^pvc-[0-9a-f]{16}$`)
+
+// podName is a hash alone for a PVC that was made by hand, if another PVC and node
+// would make the same words.
 func podName(component, pvc, node string) string {
 	name := component + "-" + pvc + between + node
-	if strings.Index(name, between) != strings.LastIndex(name, between) {
-		return hashed(name, pvc+"/"+node)
+	if !ourPVC.MatchString(pvc) && strings.Index(name, between) != strings.LastIndex(name, between) {
+		return component + "-" + digest(pvc+"/"+node, 16)
 	}
 	return shorten(name)
 }
@@ -50,16 +53,11 @@ func shorten(name string) string {
 	if len(name) < maxName || (len(name) == maxName && !looksShortened.MatchString(name)) {
 		return name
 	}
-	return hashed(name, name)
-}
-
-// hashed is the beginning of a name, and a hash of what it stands for.
-func hashed(name, of string) string {
-	begin := name[:min(len(name), maxName-hashDigits-1)]
+	begin := name[:maxName-hashDigits-1]
 	if strings.HasSuffix(begin, ".") { // nothing may begin with "-" after a "."
 		begin = begin[:len(begin)-1] + "-"
 	}
-	return begin + "-" + digest(of, hashDigits)
+	return begin + "-" + digest(name, hashDigits)
 }
 
 func digest(of string, digits int) string {

@@ -13,6 +13,7 @@ func TestNames(t *testing.T) {
 		"local":               {LocalServerName("node-1"), "server-node-1"},
 		"local, a dot":        {LocalServerName("ip-10-0-0-1.ec2.internal"), "server-ip-10-0-0-1.ec2.internal"},
 		"server":              {ServerName("pvc-0123456789abcdef", "n1"), "server-pvc-0123456789abcdef-node-n1"},
+		"a node of that name": {ServerName("pvc-0123456789abcdef", "node-1"), "server-pvc-0123456789abcdef-node-node-1"},
 		"holder":              {HolderName("pvc-0123456789abcdef", "n1"), "holder-pvc-0123456789abcdef-node-n1"},
 		"label":               {LabelValue("n1"), "n1"},
 		"as long as may be":   {LocalServerName(strings.Repeat("x", 56)), "server-" + strings.Repeat("x", 56)},
@@ -20,7 +21,7 @@ func TestNames(t *testing.T) {
 		"cut at a dot":        {LocalServerName(strings.Repeat("x", 44) + ".long.example.com"), "server-" + strings.Repeat("x", 44) + "--f5b9636d42"},
 		"long":                {LabelValue(long), long[:52] + "-" + digest(long, 10)},
 		"a PVC made by hand":  {ServerName("mine", "n1"), "server-mine-node-n1"},
-		"a PVC named as both": {ServerName("a-node-b", "c"), "server-a-node-b-node-c-" + digest("a-node-b/c", 10)},
+		"a PVC named as both": {ServerName("a-node-b", "c"), "server-" + digest("a-node-b/c", 16)},
 		"pool":                {PoolName("pool", "1b4e28ba-2fa1-11d2-883f-0016d3cca427"), "pool-1b4e28ba"},
 	} {
 		if c.got != c.want {
@@ -33,6 +34,7 @@ func TestNames(t *testing.T) {
 // and every name is one that Kubernetes accepts.
 func TestNamesNeverClash(t *testing.T) {
 	words := []string{
+		"pvc-0123456789abcdef", "pvc-0123456789abcdef-node", "pvc-0123456789abcdef-node-a", "node-1",
 		"a", "b", "a-node-b", "b-node-c", "node", "a-node", "node-b", "c",
 		strings.Repeat("n", 33), strings.Repeat("n", 34), strings.Repeat("n", 35), strings.Repeat("n", 60) + ".a", strings.Repeat("n", 60) + ".b",
 		strings.Repeat("m", 40) + ".x", strings.Repeat("m", 44) + ".y", strings.Repeat("m", 200),

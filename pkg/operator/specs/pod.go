@@ -1,0 +1,121 @@
+package specs
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// newPod has everything of a pod of ours but its spec. It is owned, because
+// `kubectl drain` stops at a pod that nothing would make again.
+func newPod(cluster Cluster, name, component, node string, claim *Claim) *corev1.Pod {
+	labels := componentLabels(component)
+	labels[LabelNode] = LabelValue(node)
+	annotations := map[string]string{AnnotationNodeName: node}
+	if claim != nil {
+		labels[LabelPVC] = LabelValue(claim.PVC)
+		annotations[AnnotationPVCName] = claim.PVC
+		annotations[AnnotationGeneration] = strconv.FormatUint(claim.Generation, 10)
+	}
+	return &corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        name,
+			Namespace:   cluster.Namespace,
+			Labels:      labels,
+			Annotations: annotations,
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "v1", Kind: "ConfigMap", Name: SettingsName, UID: cluster.Owner,
+				Controller: ptr(true), BlockOwnerDeletion: ptr(false),
+			}},
+		},
+	}
+}
+
+func componentLabels(component string) map[string]string {
+	return map[string]string{LabelAppName: AppName, LabelComponent: component}
+}
+
+// podSpec is what server and holder have in common. They go through the scheduler,
+// so that a volume that waits for its first consumer is bound.
+func podSpec(node string) corev1.PodSpec {
+	return corev1.PodSpec{
+		ServiceAccountName:            ServiceAccount,
+		AutomountServiceAccountToken:  ptr(false),
+		EnableServiceLinks:            ptr(false),
+		PriorityClassName:             "system-node-critical",
+		RestartPolicy:                 corev1.RestartPolicyAlways,
+		TerminationGracePeriodSeconds: ptr(int64(30)),
+		Tolerations:                   Tolerations(),
+		Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+				MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{node}}},
+			}}},
+		}},
+	}
+}
+
+// Tolerations are what our pods on the nodes bear: a node in trouble keeps its
+// pool, but one that is out of service must let go of it.
+func Tolerations() []corev1.Toleration {
+	var all []corev1.Toleration
+	for _, key := range []string{
+		corev1.TaintNodeNotReady,
+		corev1.TaintNodeUnreachable,
+		corev1.TaintNodeUnschedulable,
+		corev1.TaintNodeMemoryPressure,
+		corev1.TaintNodeDiskPressure,
+		corev1.TaintNodePIDPressure,
+		corev1.TaintNodeNetworkUnavailable,
+	} {
+		all = append(all, corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists})
+	}
+	return all
+}
+
+func hostDir(name, path string, kind corev1.HostPathType) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path, Type: &kind}}}
+}
+
+func secretVolume(name, secret string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret, DefaultMode: ptr(int32(0o400))}}}
+}
+
+func settingsVolume() corev1.Volume {
+	return corev1.Volume{Name: "settings", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: SettingsName},
+		DefaultMode:          ptr(int32(0o444)),
+	}}}
+}
+
+func claimVolume(pvc string) corev1.Volume {
+	return corev1.Volume{Name: pvcVolume, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pvc}}}
+}
+
+func fieldEnv(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
+}
+
+// httpGet asks the health port, which nobody else can use up.
+func httpGet(path string) corev1.ProbeHandler {
+	return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("health")}}
+}
+
+// hash is that of a spec, as it was built.
+func hash(spec any) string {
+	sum := sha256.New()
+	_ = json.NewEncoder(sum).Encode(spec) // Kubernetes' types always have a JSON form
+	return hex.EncodeToString(sum.Sum(nil))[:16]
+}
+
+func quantity(s string) *resource.Quantity {
+	return ptr(resource.MustParse(s))
+}
+
+func ptr[T any](v T) *T { return &v }

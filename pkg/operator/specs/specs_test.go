@@ -1,0 +1,156 @@
+package specs
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// pods are one of each kind.
+func pods(t *testing.T) map[string]*corev1.Pod {
+	c := parse(t, nil)
+	all := map[string]*corev1.Pod{"local": ServerPod(testCluster, c, Server{Node: "n"})}
+	for _, mode := range []corev1.PersistentVolumeMode{corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem} {
+		claim := testClaim(mode)
+		all["server, "+string(mode)] = ServerPod(testCluster, c, Server{Node: "n", Claim: claim})
+		all["holder, "+string(mode)] = HolderPod(testCluster, Holder{Node: "n", Claim: *claim})
+	}
+	return all
+}
+
+func TestEveryPod(t *testing.T) {
+	for name, pod := range pods(t) {
+		owner := pod.OwnerReferences[0]
+		if owner.Kind != "ConfigMap" || owner.Name != SettingsName || owner.UID != testCluster.Owner || !*owner.Controller {
+			t.Errorf("%s: kubectl drain would stop at it: %+v", name, owner)
+		}
+		if pod.Spec.PriorityClassName != "system-node-critical" {
+			t.Errorf("%s: priority %q", name, pod.Spec.PriorityClassName)
+		}
+		if pod.Spec.ServiceAccountName != "dotmesh" || *pod.Spec.AutomountServiceAccountToken {
+			t.Errorf("%s has a token", name)
+		}
+		if pod.Spec.NodeName != "" {
+			t.Errorf("%s does not go through the scheduler", name)
+		}
+		if pod.Annotations[AnnotationSpec] == "" || pod.Annotations[AnnotationNodeName] != "n" {
+			t.Errorf("%s: annotations %v", name, pod.Annotations)
+		}
+		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+			if !*c.SecurityContext.ReadOnlyRootFilesystem || len(c.Resources.Requests) != 2 {
+				t.Errorf("%s, container %s: %+v", name, c.Name, c.Resources)
+			}
+		}
+	}
+}
+
+func TestOnlyServersArePrivileged(t *testing.T) {
+	for name, pod := range pods(t) {
+		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+			privileged := c.SecurityContext.Privileged != nil && *c.SecurityContext.Privileged
+			if privileged != (c.Name == "server") {
+				t.Errorf("%s, container %s: privileged is %v", name, c.Name, privileged)
+			}
+			if !privileged && !slices.Equal(c.SecurityContext.Capabilities.Drop, []corev1.Capability{"ALL"}) {
+				t.Errorf("%s, container %s: %+v", name, c.Name, c.SecurityContext.Capabilities)
+			}
+		}
+		if strings.HasPrefix(name, "holder") && (!*pod.Spec.SecurityContext.RunAsNonRoot || len(pod.Spec.Volumes) != 1 || pod.Spec.HostPID) {
+			t.Errorf("%s has more than its PVC", name)
+		}
+	}
+}
+
+func TestTolerations(t *testing.T) {
+	for key, want := range map[string]bool{
+		"node.kubernetes.io/not-ready":             true,
+		"node.kubernetes.io/unreachable":           true,
+		"node.kubernetes.io/unschedulable":         true,
+		"node.kubernetes.io/memory-pressure":       true,
+		"node.kubernetes.io/disk-pressure":         true,
+		"node.kubernetes.io/pid-pressure":          true,
+		"node.kubernetes.io/network-unavailable":   true,
+		"node.kubernetes.io/out-of-service":        false,
+		"node-role.kubernetes.io/control-plane":    false,
+		"somebody.example.com/keeps-this-for-self": false,
+	} {
+		tolerated := slices.ContainsFunc(Tolerations(), func(tol corev1.Toleration) bool {
+			return tol.Operator == corev1.TolerationOpExists && (tol.Key == key || tol.Key == "")
+		})
+		if tolerated != want {
+			t.Errorf("%s is tolerated: %v, want %v", key, tolerated, want)
+		}
+	}
+}
+
+func TestServerHash(t *testing.T) {
+	base := func() (Cluster, map[string]string, Server) {
+		return testCluster, map[string]string{}, Server{Node: "n1", Zone: "z1", Claim: testClaim(corev1.PersistentVolumeBlock)}
+	}
+	cluster, data, server := base()
+	was := ServerHash(cluster, parse(t, data), server)
+	for name, c := range map[string]struct {
+		change  func(*Cluster, map[string]string, *Server)
+		another bool
+	}{
+		"image": {func(c *Cluster, _ map[string]string, _ *Server) { c.Image = "dotmesh:2" }, true},
+		"etcd":  {func(c *Cluster, _ map[string]string, _ *Server) { c.Etcd = []string{"https://e:2379"} }, true},
+		"local": {func(_ *Cluster, _ map[string]string, s *Server) { s.Claim = nil }, true},
+		"volume mode": {func(_ *Cluster, _ map[string]string, s *Server) {
+			s.Claim.VolumeMode = corev1.PersistentVolumeFilesystem
+		}, true},
+		"owner": {func(c *Cluster, _ map[string]string, _ *Server) { c.Owner = "other" }, false},
+		"node":  {func(_ *Cluster, _ map[string]string, s *Server) { s.Node = "n2" }, false},
+		"zone":  {func(_ *Cluster, _ map[string]string, s *Server) { s.Zone = "z2" }, false},
+		"PVC": {func(_ *Cluster, _ map[string]string, s *Server) {
+			s.Claim.PVC, s.Claim.UID, s.Claim.PoolName = "p", "u", "n"
+		}, false},
+		"generation":    {func(_ *Cluster, _ map[string]string, s *Server) { s.Claim.Generation = 4 }, false},
+		"take-over":     {func(_ *Cluster, _ map[string]string, s *Server) { s.Claim.TakeOver = true }, false},
+		"size":          {func(_ *Cluster, d map[string]string, _ *Server) { d["local.poolSizePerNode"] = "20G" }, false},
+		"log address":   {func(_ *Cluster, d map[string]string, _ *Server) { d["logAddress"] = "logs.example.com" }, false},
+		"node selector": {func(_ *Cluster, d map[string]string, _ *Server) { d["nodeSelector"] = "a=b" }, false},
+		"replicas":      {func(_ *Cluster, d map[string]string, _ *Server) { d["replicas"] = "3" }, false},
+	} {
+		cluster, data, server := base()
+		c.change(&cluster, data, &server)
+		if now := ServerHash(cluster, parse(t, data), server); (now != was) != c.another {
+			t.Errorf("%s: another hash is %v, want %v", name, now != was, c.another)
+		}
+	}
+}
+
+// A pool in a file grows online too.
+func TestSizeOfALocalPoolIsNoReasonToRestart(t *testing.T) {
+	small := ServerHash(testCluster, parse(t, nil), Server{})
+	if large := ServerHash(testCluster, parse(t, map[string]string{"local.poolSizePerNode": "20G"}), Server{}); large != small {
+		t.Error("a larger pool restarts the server")
+	}
+}
+
+func TestPodsCarryTheHashesThatAreAskedFor(t *testing.T) {
+	c := parse(t, nil)
+	for _, mode := range []corev1.PersistentVolumeMode{corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem} {
+		claim := testClaim(mode)
+		if got := HolderPod(testCluster, Holder{Node: "n1", Claim: *claim}).Annotations[AnnotationSpec]; got != HolderHash(testCluster, mode) {
+			t.Errorf("holder, %s: %s", mode, got)
+		}
+		s := Server{Node: "n1", Zone: "z", Claim: claim}
+		if got := ServerPod(testCluster, c, s).Annotations[AnnotationSpec]; got != ServerHash(testCluster, c, Server{Claim: &Claim{VolumeMode: mode}}) {
+			t.Errorf("server, %s: %s", mode, got)
+		}
+	}
+}
+
+func TestNodeServiceFollowsKubeletDir(t *testing.T) {
+	was := NodeDaemonSet(testCluster, parse(t, nil))
+	now := NodeDaemonSet(testCluster, parse(t, map[string]string{"kubeletDir": "/opt/kubelet"}))
+	if was.Annotations[AnnotationSpec] == now.Annotations[AnnotationSpec] {
+		t.Error("it does not roll")
+	}
+	if got := now.Spec.Template.Spec.NodeSelector[LabelServer]; got != True {
+		t.Errorf("it runs where %s=%q", LabelServer, got)
+	}
+}
