@@ -39,7 +39,13 @@ type (
 	MarkReleased struct{ Change }
 
 	// FreePVC takes a PVC from its node.
-	FreePVC struct{ Change }
+	FreePVC struct {
+		Change
+		// Dead is a node that must still be gone, or out of service, in a look past any
+		// cache just before: it was taken for dead, and its pool was not exported. ""
+		// otherwise.
+		Dead string
+	}
 
 	// DeletePVC deletes a free one that a person gave up.
 	DeletePVC struct{ PVCRef }
@@ -56,13 +62,14 @@ type (
 	// DeleteGuard deletes one whose holder is gone.
 	DeleteGuard struct{ Name string }
 
-	// CreateHolder makes a holder pod.
+	// CreateHolder makes a holder pod, if a look past any cache shows that the PVC is
+	// still assigned to this node in this generation.
 	CreateHolder struct{ specs.Holder }
 
 	// DeleteHolder deletes one.
 	DeleteHolder struct{ PodRef }
 
-	// CreateServer makes a server pod.
+	// CreateServer makes a server pod, on the same condition if it has a PVC.
 	CreateServer struct{ specs.Server }
 
 	// DeleteServer deletes one.
@@ -102,7 +109,8 @@ func (c Change) PVCChange() Change { return c }
 type PodRef struct {
 	Name string
 	UID  types.UID
-	// Force deletes it without waiting for its kubelet, which is gone.
+	// Force deletes it without waiting for its kubelet, if a look past any cache shows
+	// that its node is still gone or out of service.
 	Force bool
 }
 

@@ -1,57 +1,69 @@
 package plan
 
-import "github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+import (
+	"fmt"
+	"strings"
 
-// local plans for pools in files of the nodes: every node that is selected has a
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// local plans for pools in files of the nodes. Every node that is selected has a
 // server, cordoned or not, because its dots can be had from nowhere else.
 func (v *view) local() []Action {
 	servers := map[string]*Server{}
 	var actions []Action
-	for i := range v.Servers {
-		s := &v.Servers[i]
+	for i := range v.servers[""] {
+		s := &v.servers[""][i]
 		if v.isDead(s.Node) {
-			actions = append(actions, deleteByForce(s.Pod))
+			actions = append(actions, DeleteServer{v.remove(s.Pod)})
 			continue
 		}
 		servers[s.Node] = s
 	}
 	for _, n := range v.Nodes {
-		if n.OutOfService {
-			continue
-		}
-		if action := v.localNode(n, servers[n.Name]); action != nil {
-			actions = append(actions, action)
+		if !n.OutOfService {
+			actions = append(actions, v.localNode(n, servers[n.Name])...)
 		}
 	}
 	return actions
 }
 
-// localNode is the one next step of a node, nil when there is none.
-func (v *view) localNode(n Node, s *Server) Action {
+// localNode is the next step of a node.
+func (v *view) localNode(n Node, s *Server) []Action {
 	switch {
-	case s == nil && v.selected(n) && !n.isLabelled():
-		return LabelNode{n.Name}
-	case s == nil && (v.selected(n) || n.isLabelled()):
-		// Also for a node that left the selector: the pool may be imported, and only
-		// a server can export it.
-		return CreateServer{specs.Server{Node: n.Name, Zone: n.zone()}}
+	case s == nil && !n.isLabelled() && v.isSelected(n) && n.takesPods():
+		return []Action{LabelNode{n.Name}}
+	case s == nil && n.isLabelled():
+		// Also on a node that left the selector: the pool may be imported, and only a
+		// server can export it.
+		return []Action{CreateServer{specs.Server{Node: n.Name, Zone: n.zone()}}}
 	case s == nil || s.Deleting:
 		return nil
 	case s.hasEnded():
-		return DeleteServer{s.ref()}
-	case s.isReleased() && !v.selected(n) && n.isLabelled():
+		return []Action{DeleteServer{s.ref()}}
+	case s.isReleased() && !v.isSelected(n) && n.isLabelled():
 		// Before the server goes: without it nobody knows that the pool is exported.
-		return UnlabelNode{n.Name, n.ResourceVersion}
+		return []Action{UnlabelNode{n.Name, n.ResourceVersion}}
 	case s.isReleased():
-		return DeleteServer{s.ref()}
+		return []Action{DeleteServer{s.ref()}}
 	case !n.isLabelled():
-		return LabelNode{n.Name}
-	case !v.selected(n) && v.idle(*s):
-		return Release{PodRef: s.ref()}
+		return []Action{LabelNode{n.Name}}
+	case !v.isSelected(n):
+		return v.release(*s)
 	}
 	return nil
 }
 
-func deleteByForce(p Pod) Action {
-	return DeleteServer{PodRef{Name: p.Name, UID: p.UID, Force: true}}
+// release asks a server to give its pool up, or tells who has it wait.
+func (v *view) release(s Server) []Action {
+	switch {
+	case s.Report == nil:
+		return nil
+	case v.hasBeenIdle(s) && !v.isWanted(s.Report.Pool):
+		return []Action{Release{s.ref(), s.Generation}}
+	case s.Report.InUse && len(s.Report.Users) > 0:
+		return []Action{Warn{Object{"Node", s.Node}, "PoolInUse",
+			fmt.Sprintf("The pool of %s is given up once nothing has used it for %s. It is used by %s.", s.Name, releaseAfter, strings.Join(s.Report.Users, ", "))}}
+	}
+	return nil
 }

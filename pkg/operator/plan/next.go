@@ -17,6 +17,11 @@ const (
 	// adoptWithin is how long the pool of a node that died waits for a node of its
 	// own.
 	adoptWithin = 5 * time.Minute
+	// readyWithin is how long a server that was replaced may take to be ready.
+	readyWithin = 10 * time.Minute
+	// attachedWithin is how long the attachment of a holder that runs may stay
+	// unclear before a person is told.
+	attachedWithin = time.Minute
 )
 
 // Next is what can be done now, each action for itself and in any order. Whoever
@@ -24,32 +29,69 @@ const (
 // cluster is as it should be, or that what is missing is somebody else's to do.
 func Next(s State) []Action {
 	v := look(s)
-	if s.Config.StorageMode == config.LocalMode {
+	actions := v.pools()
+	_, replace := v.rollout()
+	return append(actions, replace...)
+}
+
+func (v *view) pools() []Action {
+	if v.Config.StorageMode == config.LocalMode {
 		return v.local()
 	}
-	return nil
+	return v.pvcPerNode()
 }
 
 // view is the state, sorted and indexed.
 type view struct {
 	State
-	node map[string]Node
+	node    map[string]Node
+	pvc     map[string]PVC
+	servers map[string][]Server // by PVC
+	holders map[string][]Pod    // by PVC
 }
 
 func look(s State) *view {
-	byName := func(a, b Node) int { return cmp.Compare(a.Name, b.Name) }
-	v := &view{State: s, node: map[string]Node{}}
-	v.Nodes = slices.SortedFunc(slices.Values(s.Nodes), byName)
+	v := &view{State: s, node: map[string]Node{}, pvc: map[string]PVC{}, servers: map[string][]Server{}, holders: map[string][]Pod{}}
+	v.Nodes = slices.SortedFunc(slices.Values(s.Nodes), func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	// The oldest first: so they are adopted.
+	v.PVCs = slices.SortedFunc(slices.Values(s.PVCs), func(a, b PVC) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+	})
 	v.Servers = slices.SortedFunc(slices.Values(s.Servers), func(a, b Server) int { return cmp.Compare(a.Name, b.Name) })
+	v.Holders = slices.SortedFunc(slices.Values(s.Holders), func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
+	v.Guards = slices.Sorted(slices.Values(s.Guards))
 	for _, n := range v.Nodes {
 		v.node[n.Name] = n
+	}
+	for _, p := range v.PVCs {
+		v.pvc[p.Name] = p
+	}
+	for _, s := range v.Servers {
+		v.servers[s.PVC] = append(v.servers[s.PVC], s)
+	}
+	for _, h := range v.Holders {
+		v.holders[h.PVC] = append(v.holders[h.PVC], h)
 	}
 	return v
 }
 
-// selected tells whether the node is to have a server.
-func (v *view) selected(n Node) bool {
+// isSelected tells whether the configuration wants a server on the node.
+func (v *view) isSelected(n Node) bool {
 	return !n.Deleting && v.Config.NodeSelector.Matches(n.Labels)
+}
+
+// takesPods tells whether our pods can be scheduled to the node, as far as taints
+// go. One that is out of service is dead, which is more.
+func (n Node) takesPods() bool {
+	return !slices.ContainsFunc(n.Taints, func(taint corev1.Taint) bool {
+		tolerated := slices.ContainsFunc(specs.Tolerations(), func(t corev1.Toleration) bool { return t.Key == taint.Key })
+		return !tolerated && taint.Effect != corev1.TaintEffectPreferNoSchedule
+	})
+}
+
+// keeps tells whether a PVC that the node has may stay there.
+func (v *view) keeps(n Node) bool {
+	return v.isSelected(n) && n.takesPods() && !n.Cordoned && !n.OutOfService
 }
 
 // isDead tells whether a node's machine is off for certain: Kubernetes has no node
@@ -59,20 +101,26 @@ func (v *view) isDead(node string) bool {
 	return !found || n.OutOfService
 }
 
-func (n Node) isLabelled() bool { return n.Labels[specs.LabelServer] == specs.True }
-
-func (n Node) zone() string { return n.Labels["topology.kubernetes.io/zone"] }
-
-// has ended says that its containers will not run again.
-func (p Pod) hasEnded() bool { return p.Phase == corev1.PodFailed || p.Phase == corev1.PodSucceeded }
-
-func (p Pod) ref() PodRef { return PodRef{Name: p.Name, UID: p.UID} }
-
-func (s Server) isReleased() bool {
-	return s.Report != nil && s.Report.Released && s.Report.Generation == s.Generation
+// hasBeenIdle tells whether nothing has used the pool for releaseAfter.
+func (v *view) hasBeenIdle(s Server) bool {
+	return s.isIdle() && v.Now.Sub(s.IdleSince) >= releaseAfter
 }
 
-// idle tells whether nothing has used the pool for releaseAfter.
-func (v *view) idle(s Server) bool {
-	return s.Report != nil && !s.Report.InUse && !s.IdleSince.IsZero() && v.Now.Sub(s.IdleSince) >= releaseAfter
+// isWanted tells whether an attach waits for a pool.
+func (v *view) isWanted(pool string) bool {
+	return pool != "" && slices.ContainsFunc(v.Servers, func(s Server) bool { return s.wants(pool) })
 }
+
+func (s Server) wants(pool string) bool {
+	return s.Report != nil && slices.Contains(s.Report.WantedPools, pool)
+}
+
+// remove is how a pod is deleted: by force where no kubelet is left to do it.
+func (v *view) remove(p Pod) PodRef {
+	ref := p.ref()
+	ref.Force = v.isDead(p.Node)
+	return ref
+}
+
+// isGoing tells whether nothing more needs be done to have the pod go.
+func (v *view) isGoing(p Pod) bool { return p.Deleting && !v.isDead(p.Node) }

@@ -10,7 +10,9 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
-// State is everything that was observed. The order of its lists means nothing.
+// State is everything that was observed, at one time. The order of its lists means
+// nothing. Whoever observes has asked every server before the first Next, or nodes
+// get new PVCs where others could be given away.
 type State struct {
 	Now     time.Time
 	Config  config.Config
@@ -36,11 +38,17 @@ type Node struct {
 	Labels          map[string]string
 	Cordoned        bool
 	Ready           bool
+	Taints          []corev1.Taint
 	// OutOfService says that the node has the taint of this name: a person, or the
 	// cloud, states that the machine is off.
 	OutOfService bool
 	Deleting     bool
 }
+
+// isLabelled tells whether the node has the label that the node service follows.
+func (n Node) isLabelled() bool { return n.Labels[specs.LabelServer] == specs.True }
+
+func (n Node) zone() string { return n.Labels[corev1.LabelTopologyZone] }
 
 // PVC is one of ours.
 type PVC struct {
@@ -88,6 +96,13 @@ type Pod struct {
 	CannotPull bool
 }
 
+// hasEnded tells whether its containers will not run again.
+func (p Pod) hasEnded() bool { return p.Phase == corev1.PodFailed || p.Phase == corev1.PodSucceeded }
+
+func (p Pod) isRunning() bool { return p.Phase == corev1.PodRunning && !p.Deleting }
+
+func (p Pod) ref() PodRef { return PodRef{Name: p.Name, UID: p.UID} }
+
 // Server is a server pod and what it told of itself.
 type Server struct {
 	Pod
@@ -98,6 +113,24 @@ type Server struct {
 	// starts has seen nothing yet, which only delays.
 	IdleSince time.Time
 }
+
+// isReleased tells whether it has exported the pool and idles.
+func (s Server) isReleased() bool {
+	return s.Report != nil && s.Report.Released && s.Report.Generation == s.Generation
+}
+
+// serves tells whether it has its pool imported, as far as it told.
+func (s Server) serves() bool {
+	return s.Report != nil && s.Report.Pool != "" && !s.Report.Released
+}
+
+// isWell tells whether it serves a pool that nothing is wrong with.
+func (s Server) isWell() bool {
+	return s.Ready && !s.Deleting && s.Report != nil && s.Report.Health == HealthOnline
+}
+
+// isIdle tells whether nothing uses the pool, for however short a time.
+func (s Server) isIdle() bool { return s.Report != nil && !s.Report.InUse && !s.IdleSince.IsZero() }
 
 // Report is what a server answers to GetStatus.
 type Report struct {

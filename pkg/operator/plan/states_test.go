@@ -20,7 +20,7 @@ func state(t *testing.T, data map[string]string) State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return State{Now: now, Config: c, Cluster: specs.Cluster{Namespace: "dotmesh", Image: "dotmesh:1"}}
+	return State{Now: now, Config: c, Cluster: testCluster}
 }
 
 // check compares what Next says, in order.
@@ -52,8 +52,23 @@ func deleting(n *Node)     { n.Deleting = true }
 
 // local is a node's server that is well and idle for a second.
 func local(node string, is ...func(*Server)) Server {
-	return server(Pod{Name: specs.LocalServerName(node), Node: node}, is...)
+	return server(Pod{Name: specs.LocalServerName(node), Node: node, Spec: wantedSpec("")}, is...)
 }
+
+// wantedSpec is the hash of the servers of state; mode is "" for local.
+func wantedSpec(mode corev1.PersistentVolumeMode) string {
+	c, _, err := config.Parse(nil)
+	if err != nil {
+		panic(err)
+	}
+	s := specs.Server{}
+	if mode != "" {
+		s.Claim = &specs.Claim{VolumeMode: mode}
+	}
+	return specs.ServerHash(testCluster, c, s)
+}
+
+var testCluster = specs.Cluster{Namespace: "dotmesh", Image: "dotmesh:1"}
 
 func server(p Pod, is ...func(*Server)) Server {
 	p.UID, p.Created = types.UID("uid-"+p.Name), now.Add(-time.Hour)

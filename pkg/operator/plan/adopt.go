@@ -1,0 +1,214 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// assign gives every node without a PVC one: the oldest free one that it may have,
+// else a new one. What stays free and is needed is then served beside another.
+func (v *view) assign() []Action {
+	var actions []Action
+	taken := map[string]bool{}
+	for _, n := range v.spares() {
+		if p, found := v.adoptable(n, taken); found {
+			taken[p.Name] = true
+			actions = append(actions, v.assignTo(p, n))
+		} else if !v.awaits(n) {
+			actions = append(actions, v.create(n)...)
+		}
+	}
+	return append(actions, v.serveBeside(taken)...)
+}
+
+func (v *view) assignTo(p PVC, n Node) Action {
+	return AssignPVC{p.become(p.Assignment.To(n.Name, specs.PoolName(v.Config.PoolName.String(), p.UID)))}
+}
+
+// spares are the nodes that should have a PVC and have none.
+func (v *view) spares() []Node {
+	pools := v.poolsByNode()
+	var spares []Node
+	for _, n := range v.Nodes {
+		if v.keeps(n) && n.Ready && pools[n.Name] == 0 {
+			spares = append(spares, n)
+		}
+	}
+	return spares
+}
+
+func (v *view) poolsByNode() map[string]int {
+	pools := map[string]int{}
+	for _, p := range v.PVCs {
+		pools[p.Assignment.Node]++
+	}
+	return pools
+}
+
+// isAdoptable tells whether a PVC is free, for good, and may go to any node.
+func (v *view) isAdoptable(p PVC) bool {
+	return p.isSound() && p.Assignment.IsFree() && len(v.servers[p.Name]) == 0 && len(v.holders[p.Name]) == 0
+}
+
+// isSound tells whether a PVC is there to be used.
+func (p PVC) isSound() bool {
+	return p.Malformed == "" && !p.Deleting && !p.Lost && !p.Assignment.Delete
+}
+
+func (v *view) adoptable(n Node, taken map[string]bool) (PVC, bool) {
+	for _, p := range v.PVCs {
+		if v.isAdoptable(p) && !taken[p.Name] && p.fits(n) {
+			return p, true
+		}
+	}
+	return PVC{}, false
+}
+
+// fits tells whether the node can have the PVC's volume attached.
+func (p PVC) fits(n Node) bool {
+	if p.Zone != "" && !slices.Contains(strings.Split(p.Zone, "__"), n.zone()) {
+		return false
+	}
+	if p.Affinity == nil {
+		return true
+	}
+	fits, err := nodeaffinity.NewLazyErrorNodeSelector(p.Affinity).Match(&corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: n.Labels},
+	})
+	return fits && err == nil
+}
+
+// awaits tells whether a PVC that the node may have is about to be free, so that
+// none is made for it.
+func (v *view) awaits(n Node) bool {
+	pools := v.poolsByNode()
+	return slices.ContainsFunc(v.PVCs, func(p PVC) bool {
+		return p.isSound() && p.fits(n) && v.isComing(p, pools)
+	})
+}
+
+func (v *view) isComing(p PVC, pools map[string]int) bool {
+	a, server := p.Assignment, v.server(p)
+	from, found := v.node[a.Node]
+	switch {
+	case a.IsFree():
+		return !v.isAdoptable(p) && v.podsCanGo(p)
+	case v.isDead(a.Node):
+		return true
+	case !found || !from.Ready:
+		return false
+	case a.IsReleased(), server != nil && server.isReleased():
+		return true
+	case v.keeps(from) && pools[a.Node] < 2:
+		return false
+	}
+	// It leaves when it has been idle for long enough.
+	return server != nil && server.Ready && server.isIdle() && !v.isWanted(a.Pool)
+}
+
+// podsCanGo tells whether somebody is there to take down the pods of a PVC.
+func (v *view) podsCanGo(p PVC) bool {
+	stuck := func(pod Pod) bool { return !v.isDead(pod.Node) && !v.node[pod.Node].Ready }
+	return !slices.ContainsFunc(v.holders[p.Name], stuck) &&
+		!slices.ContainsFunc(v.servers[p.Name], func(s Server) bool { return stuck(s.Pod) })
+}
+
+// create makes a PVC for a node, unless one that was made for it cannot be had.
+func (v *view) create(n Node) []Action {
+	for attempt := 0; ; attempt++ {
+		name := specs.PVCName(n.Name, n.UID, attempt)
+		p, found := v.pvc[name]
+		if !found {
+			return []Action{CreatePVC{name}}
+		}
+		if !p.isSound() || p.Assignment.Generation > 0 {
+			continue
+		}
+		if p.fits(n) {
+			return nil // somebody else takes it just now
+		}
+		return []Action{p.warn("OutOfReach", fmt.Sprintf("It was made for node %s, which cannot reach its volume %s: use a StorageClass that binds when a pod is scheduled (volumeBindingMode: WaitForFirstConsumer).", n.Name, p.Volume))}
+	}
+}
+
+// serveBeside assigns free PVCs, whose dots would else be out of reach, to nodes
+// that have one already: at once where pods wait for a pool that was released, and
+// after adoptWithin that of a node that died.
+func (v *view) serveBeside(taken map[string]bool) []Action {
+	pools := v.poolsByNode()
+	var actions []Action
+	for _, p := range v.PVCs {
+		if taken[p.Name] || !v.isAdoptable(p) || p.Volume == "" || !v.isMissed(p) {
+			continue
+		}
+		if n, found := v.leastLoaded(p, pools); found {
+			pools[n.Name]++
+			actions = append(actions, v.assignTo(p, n))
+		}
+	}
+	return actions
+}
+
+func (v *view) isMissed(p PVC) bool {
+	a := p.Assignment
+	switch {
+	case a.Generation == 0:
+		return false // there is no pool on it
+	case a.IsReleased():
+		return v.isWanted(a.Pool)
+	}
+	return v.Now.Sub(a.Freed) >= adoptWithin
+}
+
+// leastLoaded is where a PVC is served beside others: where pods wait for it, else
+// where the fewest are.
+func (v *view) leastLoaded(p PVC, pools map[string]int) (Node, bool) {
+	var best Node
+	found := false
+	better := func(n Node) bool {
+		if wants := v.nodeWants(n, p); wants != v.nodeWants(best, p) {
+			return wants
+		}
+		return pools[n.Name] < pools[best.Name]
+	}
+	for _, n := range v.Nodes {
+		if v.keeps(n) && n.Ready && pools[n.Name] > 0 && p.fits(n) && (!found || better(n)) {
+			best, found = n, true
+		}
+	}
+	return best, found
+}
+
+func (v *view) nodeWants(n Node, p PVC) bool {
+	return slices.ContainsFunc(v.Servers, func(s Server) bool { return s.Node == n.Name && s.wants(p.Assignment.Pool) })
+}
+
+// giveAway are PVCs that nothing uses, of nodes that have several: they go to nodes
+// that have none, instead of new ones. A node keeps one.
+func (v *view) giveAway() map[string]bool {
+	pools := v.poolsByNode()
+	given := map[string]bool{}
+	for _, n := range v.spares() {
+		if _, found := v.adoptable(n, nil); found {
+			continue
+		}
+		for _, p := range slices.Backward(v.PVCs) {
+			server := v.server(p)
+			if given[p.Name] || pools[p.Assignment.Node] < 2 || !p.isSound() || !p.fits(n) || p.Assignment.IsReleased() ||
+				server == nil || !v.hasBeenIdle(*server) || v.isWanted(p.Assignment.Pool) {
+				continue
+			}
+			given[p.Name] = true
+			pools[p.Assignment.Node]--
+			break
+		}
+	}
+	return given
+}

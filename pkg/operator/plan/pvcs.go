@@ -1,0 +1,301 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// pvcPerNode plans for pools on PersistentVolumeClaims.
+func (v *view) pvcPerNode() []Action {
+	given := v.giveAway()
+	var actions []Action
+	for _, p := range v.PVCs {
+		actions = append(actions, v.step(p, given[p.Name])...)
+	}
+	actions = append(actions, v.orphans()...)
+	actions = append(actions, v.guards()...)
+	actions = append(actions, v.assign()...)
+	return append(actions, v.labels()...)
+}
+
+// step is what a PVC needs next. given says that its node has another and gives
+// this one away.
+func (v *view) step(p PVC, given bool) []Action {
+	a := p.Assignment
+	strays, waits := v.strays(p)
+	switch {
+	case p.Malformed != "":
+		return []Action{p.warn("Malformed", "It is left alone: "+p.Malformed+".")}
+	case p.Lost && !p.Deleting:
+		return []Action{p.warn("Lost", "Its PersistentVolume is gone, and the pool on it. Delete the PVC, and its node gets another.")}
+	case waits:
+		return strays
+	case a.IsFree() && a.Delete && !p.Deleting:
+		return []Action{DeletePVC{p.ref()}}
+	case a.IsFree():
+		return nil
+	case v.isDead(a.Node):
+		return []Action{FreePVC{Change: p.become(a.FreedAt(v.Now)), Dead: a.Node}}
+	case a.IsReleased():
+		return v.letGo(p)
+	case p.Volume == "" && (p.Deleting || v.isLeaving(p, given)), p.Deleting && p.Lost:
+		// There is no pool on it. Its pods go afterwards: until then it may be bound,
+		// which changes it.
+		return []Action{FreePVC{Change: p.become(a.FreedAt(v.Now))}}
+	}
+	return v.serve(p, given)
+}
+
+func (p PVC) ref() PVCRef { return PVCRef{p.Name, p.UID, p.ResourceVersion} }
+
+func (p PVC) become(to specs.Assignment) Change { return Change{p.ref(), to} }
+
+func (p PVC) warn(reason, message string) Action {
+	return Warn{Object{"PersistentVolumeClaim", p.Name}, reason, message}
+}
+
+// strays deletes the pods that the PVC's assignment does not allow, a node's server
+// before its holder; waits says that there are some yet. Such a generation's pool was
+// exported, or its machine is off. Should one serve nevertheless, it is asked.
+func (v *view) strays(p PVC) (actions []Action, waits bool) {
+	a := p.Assignment
+	isStray := func(pod Pod) bool { return pod.Node != a.Node || v.isDead(pod.Node) }
+	serverOn := map[string]bool{}
+	for _, s := range v.servers[p.Name] {
+		if !isStray(s.Pod) && s.Generation == a.Generation {
+			continue
+		}
+		serverOn[s.Node], waits = true, true
+		switch {
+		case v.isGoing(s.Pod):
+		case s.serves() && !v.isDead(s.Node):
+			actions = append(actions, v.release(s)...)
+		default:
+			actions = append(actions, DeleteServer{v.remove(s.Pod)})
+		}
+	}
+	for _, h := range v.holders[p.Name] {
+		if !isStray(h) {
+			continue
+		}
+		waits = true
+		if !v.isGoing(h) && !serverOn[h.Node] {
+			actions = append(actions, DeleteHolder{v.remove(h)})
+		}
+	}
+	return actions, waits
+}
+
+// server and holder are those that the assignment allows.
+func (v *view) server(p PVC) *Server {
+	for _, s := range v.servers[p.Name] {
+		if s.Node == p.Assignment.Node && s.Generation == p.Assignment.Generation {
+			return &s
+		}
+	}
+	return nil
+}
+
+func (v *view) holder(p PVC) *Pod {
+	for _, h := range v.holders[p.Name] {
+		if h.Node == p.Assignment.Node {
+			return &h
+		}
+	}
+	return nil
+}
+
+// isLeaving tells whether the PVC is to leave its node when nothing uses it.
+func (v *view) isLeaving(p PVC, given bool) bool {
+	return given || !v.keeps(v.node[p.Assignment.Node]) || (p.Deleting && p.Assignment.Delete)
+}
+
+// letGo takes down what a released pool leaves: the server, then the holder, then
+// the assignment.
+func (v *view) letGo(p PVC) []Action {
+	server, holder := v.server(p), v.holder(p)
+	switch {
+	case server != nil && !server.Deleting:
+		return []Action{DeleteServer{server.ref()}}
+	case server != nil:
+		return nil
+	case holder != nil && !holder.Deleting:
+		return []Action{DeleteHolder{holder.ref()}}
+	case holder != nil:
+		return nil
+	}
+	return []Action{FreePVC{Change: p.become(p.Assignment.FreedAt(v.Now))}}
+}
+
+// serve has a PVC served where it is assigned: label, budget, holder, server. One
+// that is to leave is served until its server could export the pool.
+func (v *view) serve(p PVC, given bool) []Action {
+	n, server, holder := v.node[p.Assignment.Node], v.server(p), v.holder(p)
+	h := specs.Holder{Node: n.Name, Claim: v.claim(p)}
+	switch {
+	case server != nil && server.isReleased():
+		return []Action{MarkReleased{p.become(p.Assignment.ReleasedNow())}}
+	case !n.isLabelled():
+		return []Action{LabelNode{n.Name}}
+	case p.Deleting && (server == nil || holder == nil):
+		return []Action{p.deletingWarning()} // Kubernetes schedules no pod with it
+	case !slices.Contains(v.Guards, h.Name()):
+		return []Action{CreateGuard{h}}
+	case holder == nil:
+		return []Action{CreateHolder{h}}
+	case holder.Deleting:
+		return nil
+	case holder.hasEnded(), v.neverRan(*holder, p):
+		return []Action{DeleteHolder{holder.ref()}}
+	case !holder.isRunning():
+		return nil
+	case server == nil:
+		return v.createServer(p, *holder)
+	case server.Deleting:
+		return nil
+	case server.hasEnded():
+		return []Action{DeleteServer{server.ref()}}
+	case v.isLeaving(p, given):
+		return v.release(*server)
+	}
+	return v.care(p, *server)
+}
+
+// neverRan tells whether a holder cannot start and would now be made otherwise.
+func (v *view) neverRan(h Pod, p PVC) bool {
+	return h.Phase == corev1.PodPending && h.Spec != specs.HolderHash(v.Cluster, p.VolumeMode)
+}
+
+func (v *view) claim(p PVC) specs.Claim {
+	return specs.Claim{
+		PVC: p.Name, UID: p.UID, VolumeMode: p.VolumeMode,
+		PoolName: p.Assignment.PoolName, Generation: p.Assignment.Generation,
+	}
+}
+
+// createServer allows it to take over a pool that nobody exported only when no
+// other node can reach the disk any more.
+func (v *view) createServer(p PVC, holder Pod) []Action {
+	claim := v.claim(p)
+	if p.Assignment.NeedsTakeOver() {
+		if on := v.attachedTo(p.Volume); !slices.Equal(on, []string{p.Assignment.Node}) {
+			return v.waitForDetach(p, holder, on)
+		}
+		claim.TakeOver = true
+	}
+	return []Action{CreateServer{specs.Server{Node: p.Assignment.Node, Zone: v.node[p.Assignment.Node].zone(), Claim: &claim}}}
+}
+
+// attachedTo are the nodes that a volume is attached to, may be, or will be.
+func (v *view) attachedTo(volume string) []string {
+	var nodes []string
+	for _, a := range v.Attachments {
+		if a.Volume == volume {
+			nodes = append(nodes, a.Node)
+		}
+	}
+	slices.Sort(nodes)
+	return slices.Compact(nodes)
+}
+
+func (v *view) waitForDetach(p PVC, holder Pod, on []string) []Action {
+	if v.Now.Sub(holder.Created) < attachedWithin {
+		return nil
+	}
+	where := "nowhere, as far as VolumeAttachments tell"
+	if len(on) > 0 {
+		where = "to " + strings.Join(on, ", ")
+	}
+	return []Action{p.warn("TakeOverWaits", fmt.Sprintf("Its last server did not export the pool, so that it is only imported when volume %s is attached to node %s alone; it is attached %s.", p.Volume, p.Assignment.Node, where))}
+}
+
+// care looks after a PVC that is served.
+func (v *view) care(p PVC, s Server) []Action {
+	var actions []Action
+	if p.Deleting {
+		actions = append(actions, p.deletingWarning())
+	}
+	if want := v.Config.PVCPerNode.PVSize.Bytes(); p.Requested < want && p.Volume != "" && !p.Deleting {
+		actions = append(actions, GrowPVC{p.ref(), want})
+	}
+	if s.Report == nil || s.Report.Pool == "" || s.Report.Pool == p.Assignment.Pool {
+		return actions
+	}
+	if p.Assignment.Pool != "" {
+		return append(actions, p.warn("AnotherPool", fmt.Sprintf("It held pool %s, and now holds %s: if that is meant, remove the annotation %s.", p.Assignment.Pool, s.Report.Pool, specs.AnnotationPool)))
+	}
+	return append(actions, RecordPool{p.become(p.Assignment.OnPool(s.Report.Pool))})
+}
+
+func (p PVC) deletingWarning() Action {
+	return p.warn("BeingDeleted", fmt.Sprintf("Somebody deleted it. Its pool goes with its last pod: save its dots. Annotate it with %s=true and it is given up once nothing uses it.", specs.AnnotationDelete))
+}
+
+// orphans are pods whose PVC is not to be seen.
+func (v *view) orphans() []Action {
+	var actions []Action
+	for _, s := range v.Servers {
+		if _, found := v.pvc[s.PVC]; !found && s.PVC != "" && v.isDead(s.Node) {
+			actions = append(actions, DeleteServer{v.remove(s.Pod)})
+		}
+	}
+	for _, h := range v.Holders {
+		if _, found := v.pvc[h.PVC]; found {
+			continue
+		}
+		if v.isDead(h.Node) {
+			actions = append(actions, DeleteHolder{v.remove(h)})
+			continue
+		}
+		actions = append(actions, Warn{Object{"Pod", h.Name}, "NoPVC",
+			fmt.Sprintf("There is no PVC %s with the label %s=%s. Label it, if it exists; if not, delete this pod.", h.PVC, specs.LabelRole, specs.RolePool)})
+	}
+	return actions
+}
+
+// guards are the budgets that nothing needs any more.
+func (v *view) guards() []Action {
+	needed := map[string]bool{}
+	for _, h := range v.Holders {
+		needed[h.Name] = true
+	}
+	for _, p := range v.PVCs {
+		needed[specs.HolderName(p.Name, p.Assignment.Node)] = !p.Assignment.IsFree()
+	}
+	var actions []Action
+	for _, name := range v.Guards {
+		if !needed[name] {
+			actions = append(actions, DeleteGuard{name})
+		}
+	}
+	return actions
+}
+
+// labels takes the label off nodes that have no pool and get none.
+func (v *view) labels() []Action {
+	busy := map[string]bool{}
+	for _, p := range v.PVCs {
+		if p.Malformed != "" {
+			return nil // it may be anywhere
+		}
+		busy[p.Assignment.Node] = true
+	}
+	for _, s := range v.Servers {
+		busy[s.Node] = true
+	}
+	for _, h := range v.Holders {
+		busy[h.Node] = true
+	}
+	var actions []Action
+	for _, n := range v.Nodes {
+		if n.isLabelled() && !busy[n.Name] && !v.keeps(n) && !n.OutOfService {
+			actions = append(actions, UnlabelNode{n.Name, n.ResourceVersion})
+		}
+	}
+	return actions
+}

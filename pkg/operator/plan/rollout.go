@@ -1,0 +1,167 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// Rollout is how far the servers are with what the configuration and the image want
+// of them.
+type Rollout struct {
+	State RolloutState
+	// Servers should be there; Updated are, as they should be.
+	Servers, Updated int
+	// Waits is what the next step waits for, for a person; "" for nothing.
+	Waits string
+}
+
+// RolloutState is one of the three.
+type RolloutState string
+
+// The states of a rollout.
+const (
+	RolloutDone    RolloutState = "done"
+	RolloutRunning RolloutState = "running"
+	RolloutStopped RolloutState = "stopped" // a replaced server does not come up
+)
+
+// RolloutOf tells how far the rollout is.
+func RolloutOf(s State) Rollout {
+	r, _ := look(s).rollout()
+	return r
+}
+
+// slot is a server that should be there.
+type slot struct {
+	node   Node
+	server *Server // nil while there is none
+	spec   string  // what its annotation should be
+}
+
+// isThere tells whether it has a server, which is not about to be another.
+func (s slot) isThere() bool {
+	return s.server != nil && !s.server.Deleting && !s.server.hasEnded()
+}
+
+// isBroken tells whether it never came up, so that nothing is lost with it.
+func (s slot) isBroken() bool { return !s.server.Ready && !s.server.WasReady }
+
+// hasFailed tells whether it will not come up by itself.
+func (v *view) hasFailed(s slot) bool {
+	return s.isBroken() && (s.server.CannotPull || v.Now.Sub(s.server.Created) >= readyWithin)
+}
+
+// rollout replaces one server at a time, and the next only when no other one is
+// missing or not yet well. Outdated ones that are not well go first: what is rolled
+// out may be what mends them.
+func (v *view) rollout() (Rollout, []Action) {
+	var r Rollout
+	var replace []Action
+	var sick, well, waits, failed []slot
+	for _, s := range v.slots() {
+		r.Servers++
+		switch {
+		case !s.isThere(), !s.node.Ready:
+			waits = append(waits, s)
+		case s.server.Spec != s.spec && s.isBroken():
+			replace = append(replace, DeleteServer{s.server.ref()})
+		case s.server.Ready && s.server.Report == nil:
+			waits = append(waits, s)
+		case s.server.Spec != s.spec && s.server.isWell():
+			well = append(well, s)
+		case s.server.Spec != s.spec:
+			sick = append(sick, s)
+		case v.hasFailed(s):
+			failed = append(failed, s)
+		case !s.server.isWell():
+			waits = append(waits, s)
+		}
+		if s.isThere() && s.server.Spec == s.spec && !s.isBroken() {
+			r.Updated++
+		}
+	}
+	if outdated := append(sick, well...); len(replace)+len(waits)+len(failed) == 0 && len(outdated) > 0 {
+		replace = append(replace, DeleteServer{outdated[0].server.ref()})
+	}
+	switch {
+	case len(failed) > 0:
+		r.State, r.Waits = RolloutStopped, failed[0].why()
+		replace = append(replace, Warn{Object{"Pod", failed[0].server.Name}, "RolloutStopped",
+			fmt.Sprintf("%s: %d of %d servers are as they should be, and no other is replaced until this one is well, or another image or configuration is given.", r.Waits, r.Updated, r.Servers)})
+	case r.Updated == r.Servers:
+		r.State = RolloutDone
+	default:
+		r.State = RolloutRunning
+		if len(waits) > 0 {
+			r.Waits = waits[0].why()
+		}
+	}
+	return r, replace
+}
+
+// why tells a person what a slot lacks.
+func (s slot) why() string {
+	switch {
+	case !s.node.Ready:
+		return fmt.Sprintf("node %s is not ready", s.node.Name)
+	case !s.isThere():
+		return fmt.Sprintf("node %s has no server yet", s.node.Name)
+	case s.server.CannotPull:
+		return fmt.Sprintf("the image of %s cannot be had", s.server.Name)
+	case !s.server.Ready:
+		return fmt.Sprintf("%s is not ready", s.server.Name)
+	case s.server.Report == nil:
+		return fmt.Sprintf("%s has not told how it is", s.server.Name)
+	}
+	return fmt.Sprintf("the pool of %s is %s", s.server.Name, s.server.Report.Health)
+}
+
+// slots are the servers that should be there, by node, but for those that are about
+// to give their pools up.
+func (v *view) slots() []slot {
+	if v.Config.StorageMode == config.LocalMode {
+		return v.localSlots()
+	}
+	given := v.giveAway()
+	var slots []slot
+	for _, p := range v.PVCs {
+		a := p.Assignment
+		n, found := v.node[a.Node]
+		if !p.isSound() && !(p.Assignment.Delete && !p.Deleting) || !found || n.OutOfService || a.IsReleased() {
+			continue
+		}
+		spec := specs.ServerHash(v.Cluster, v.Config, specs.Server{Claim: &specs.Claim{VolumeMode: p.VolumeMode}})
+		s := slot{n, v.server(p), spec}
+		if !v.isGivingUp(s, v.isLeaving(p, given[p.Name])) {
+			slots = append(slots, s)
+		}
+	}
+	return slots
+}
+
+func (v *view) localSlots() []slot {
+	spec := specs.ServerHash(v.Cluster, v.Config, specs.Server{})
+	servers := map[string]*Server{}
+	for i := range v.servers[""] {
+		servers[v.servers[""][i].Node] = &v.servers[""][i]
+	}
+	var slots []slot
+	for _, n := range v.Nodes {
+		s := slot{n, servers[n.Name], spec}
+		if !n.OutOfService && n.isLabelled() && !v.isGivingUp(s, !v.isSelected(n)) {
+			slots = append(slots, s)
+		}
+	}
+	return slots
+}
+
+// isGivingUp tells whether a server is not waited for, nor replaced: its pool is
+// released, or is about to be, or its node is leaving and out of touch.
+func (v *view) isGivingUp(s slot, leaving bool) bool {
+	if s.server != nil && s.server.isReleased() {
+		return true
+	}
+	return leaving && (s.server == nil || !s.node.Ready || v.hasBeenIdle(*s.server))
+}
