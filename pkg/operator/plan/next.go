@@ -48,10 +48,13 @@ type view struct {
 	pvc     map[string]PVC
 	servers map[string][]Server // by PVC
 	holders map[string][]Pod    // by PVC
+	// specs are what the annotation of a server pod should be, by volume mode; "" is
+	// the storage mode local's.
+	specs map[corev1.PersistentVolumeMode]string
 }
 
 func look(s State) *view {
-	v := &view{State: s, node: map[string]Node{}, pvc: map[string]PVC{}, servers: map[string][]Server{}, holders: map[string][]Pod{}}
+	v := &view{State: s, node: map[string]Node{}, pvc: map[string]PVC{}, servers: map[string][]Server{}, holders: map[string][]Pod{}, specs: map[corev1.PersistentVolumeMode]string{}}
 	v.Nodes = slices.SortedFunc(slices.Values(s.Nodes), func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
 	// The oldest first: so they are adopted.
 	v.PVCs = slices.SortedFunc(slices.Values(s.PVCs), func(a, b PVC) int {
@@ -73,6 +76,18 @@ func look(s State) *view {
 		v.holders[h.PVC] = append(v.holders[h.PVC], h)
 	}
 	return v
+}
+
+// spec is v.specs, filled as needed.
+func (v *view) spec(mode corev1.PersistentVolumeMode) string {
+	if _, found := v.specs[mode]; !found {
+		s := specs.Server{}
+		if mode != "" {
+			s.Claim = &specs.Claim{VolumeMode: mode}
+		}
+		v.specs[mode] = specs.ServerHash(v.Cluster, v.Config, s)
+	}
+	return v.specs[mode]
 }
 
 // isSelected tells whether the configuration wants a server on the node.

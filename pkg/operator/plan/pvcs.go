@@ -160,10 +160,15 @@ func (v *view) serve(p PVC, given bool) []Action {
 		return nil
 	case server.hasEnded():
 		return []Action{DeleteServer{server.ref()}}
-	case v.isLeaving(p, given):
-		return v.release(*server)
 	}
-	return v.care(p, *server)
+	actions := p.record(*server)
+	if p.Deleting && !p.Assignment.Delete {
+		actions = append(actions, p.deletingWarning())
+	}
+	if v.isLeaving(p, given) {
+		return append(actions, v.release(*server)...)
+	}
+	return append(actions, v.grow(p)...)
 }
 
 // neverRan tells whether a holder cannot start and would now be made otherwise.
@@ -214,22 +219,23 @@ func (v *view) waitForDetach(p PVC, holder Pod, on []string) []Action {
 	return []Action{p.warn("TakeOverWaits", fmt.Sprintf("Its last server did not export the pool, so that it is only imported when volume %s is attached to node %s alone; it is attached %s.", p.Volume, p.Assignment.Node, where))}
 }
 
-// care looks after a PVC that is served.
-func (v *view) care(p PVC, s Server) []Action {
-	var actions []Action
-	if p.Deleting {
-		actions = append(actions, p.deletingWarning())
+// record writes down which pool a PVC holds, for whoever wants it when no server
+// has it.
+func (p PVC) record(s Server) []Action {
+	switch {
+	case s.Report == nil || s.Report.Pool == "" || s.Report.Pool == p.Assignment.Pool:
+		return nil
+	case p.Assignment.Pool != "":
+		return []Action{p.warn("AnotherPool", fmt.Sprintf("It held pool %s, and now holds %s: if that is meant, remove the annotation %s.", p.Assignment.Pool, s.Report.Pool, specs.AnnotationPool))}
 	}
-	if want := v.Config.PVCPerNode.PVSize.Bytes(); p.Requested < want && p.Volume != "" && !p.Deleting {
-		actions = append(actions, GrowPVC{p.ref(), want})
+	return []Action{RecordPool{p.become(p.Assignment.OnPool(s.Report.Pool))}}
+}
+
+func (v *view) grow(p PVC) []Action {
+	if want := v.Config.PVCPerNode.PVSize.Bytes(); p.Requested < want && !p.Deleting {
+		return []Action{GrowPVC{p.ref(), want}}
 	}
-	if s.Report == nil || s.Report.Pool == "" || s.Report.Pool == p.Assignment.Pool {
-		return actions
-	}
-	if p.Assignment.Pool != "" {
-		return append(actions, p.warn("AnotherPool", fmt.Sprintf("It held pool %s, and now holds %s: if that is meant, remove the annotation %s.", p.Assignment.Pool, s.Report.Pool, specs.AnnotationPool)))
-	}
-	return append(actions, RecordPool{p.become(p.Assignment.OnPool(s.Report.Pool))})
+	return nil
 }
 
 func (p PVC) deletingWarning() Action {

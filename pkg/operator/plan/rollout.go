@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
-	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
 // Rollout is how far the servers are with what the configuration and the image want
@@ -129,11 +128,10 @@ func (v *view) slots() []slot {
 	for _, p := range v.PVCs {
 		a := p.Assignment
 		n, found := v.node[a.Node]
-		if !p.isSound() && !(p.Assignment.Delete && !p.Deleting) || !found || n.OutOfService || a.IsReleased() {
+		if p.Malformed != "" || p.Deleting || p.Lost || !found || n.OutOfService || a.IsReleased() {
 			continue
 		}
-		spec := specs.ServerHash(v.Cluster, v.Config, specs.Server{Claim: &specs.Claim{VolumeMode: p.VolumeMode}})
-		s := slot{n, v.server(p), spec}
+		s := slot{n, v.server(p), v.spec(p.VolumeMode)}
 		if !v.isGivingUp(s, v.isLeaving(p, given[p.Name])) {
 			slots = append(slots, s)
 		}
@@ -142,14 +140,13 @@ func (v *view) slots() []slot {
 }
 
 func (v *view) localSlots() []slot {
-	spec := specs.ServerHash(v.Cluster, v.Config, specs.Server{})
 	servers := map[string]*Server{}
 	for i := range v.servers[""] {
 		servers[v.servers[""][i].Node] = &v.servers[""][i]
 	}
 	var slots []slot
 	for _, n := range v.Nodes {
-		s := slot{n, servers[n.Name], spec}
+		s := slot{n, servers[n.Name], v.spec("")}
 		if !n.OutOfService && n.isLabelled() && !v.isGivingUp(s, !v.isSelected(n)) {
 			slots = append(slots, s)
 		}

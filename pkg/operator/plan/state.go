@@ -139,7 +139,7 @@ type Report struct {
 	Pool   string
 	Health string // HealthOnline, or what is wrong
 	// Released says that the pool was exported and the server idles until it is
-	// killed.
+	// killed, also when it started after that.
 	Released   bool
 	Generation uint64
 	InUse      bool

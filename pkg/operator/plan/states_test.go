@@ -84,8 +84,89 @@ func server(p Pod, is ...func(*Server)) Server {
 func failed(s *Server)      { s.Phase, s.Ready, s.Report = corev1.PodFailed, false, nil }
 func terminating(s *Server) { s.Deleting = true }
 func inUse(s *Server)       { s.Report.InUse, s.IdleSince = true, time.Time{} }
-func released(s *Server)    { s.Report.Released, s.Ready, s.Report.Health = true, false, "" }
+func released(s *Server) {
+	s.Report.Released, s.Ready, s.Report.Health, s.Report.Pool = true, false, "", ""
+}
 
 func idleFor(d time.Duration) func(*Server) {
 	return func(s *Server) { s.IdleSince = now.Add(-d) }
 }
+
+// tainted keeps our pods away.
+func tainted(n *Node) {
+	n.Taints = []corev1.Taint{{Key: "example.com/others", Effect: corev1.TaintEffectNoSchedule}}
+}
+
+func zoned(zone string) func(*Node) {
+	return func(n *Node) { n.Labels[corev1.LabelTopologyZone] = zone }
+}
+
+// pvc is free, bound, an hour old and of the wanted size.
+func pvc(name string, is ...func(*PVC)) PVC {
+	p := PVC{Name: name, UID: types.UID("1234567890-" + name), ResourceVersion: "1", Created: now.Add(-time.Hour),
+		VolumeMode: corev1.PersistentVolumeBlock, Volume: "pv-" + name, Requested: 10 << 30, Capacity: 10 << 30}
+	for _, f := range is {
+		f(&p)
+	}
+	return p
+}
+
+func unbound(p *PVC)      { p.Volume, p.Capacity = "", 0 }
+func pooled(p *PVC)       { p.Assignment.Pool = "pool-" + p.Name }
+func givenUp(p *PVC)      { p.Assignment.Delete = true }
+func beingDeleted(p *PVC) { p.Deleting = true }
+func lost(p *PVC)         { p.Lost = true }
+func malformed(p *PVC)    { p.Malformed = "so it is" }
+
+// of is the assignment to a node, free that to none.
+func of(node string, generation uint64) func(*PVC) {
+	return func(p *PVC) {
+		p.Assignment.Node, p.Assignment.Generation, p.Assignment.PoolName = node, generation, "pool-12345678"
+	}
+}
+
+func free(generation uint64) func(*PVC) {
+	return func(p *PVC) {
+		of("", generation)(p)
+		p.Assignment.Freed = now.Add(-time.Second)
+	}
+}
+
+func freedFor(d time.Duration) func(*PVC) { return func(p *PVC) { p.Assignment.Freed = now.Add(-d) } }
+
+func wasReleased(generation uint64) func(*PVC) {
+	return func(p *PVC) { p.Assignment.Released = generation }
+}
+
+func aged(d time.Duration) func(*PVC) { return func(p *PVC) { p.Created = now.Add(-d) } }
+
+// holder is a PVC's, and runs.
+func holder(pvc, node string, is ...func(*Pod)) Pod {
+	p := Pod{Name: specs.HolderName(pvc, node), UID: types.UID("uid-" + pvc + node), Node: node, PVC: pvc, Phase: corev1.PodRunning,
+		Created: now.Add(-time.Hour), Ready: true, WasReady: true, Spec: specs.HolderHash(testCluster, corev1.PersistentVolumeBlock)}
+	for _, f := range is {
+		f(&p)
+	}
+	return p
+}
+
+func pending(p *Pod)  { p.Phase, p.Ready, p.WasReady = corev1.PodPending, false, false }
+func ended(p *Pod)    { p.Phase, p.Ready = corev1.PodFailed, false }
+func going(p *Pod)    { p.Deleting = true }
+func outdated(p *Pod) { p.Spec = "other" }
+
+// on is a PVC's server that is well and idle for a second.
+func on(pvc, node string, generation uint64, is ...func(*Server)) Server {
+	s := server(Pod{Name: specs.ServerName(pvc, node), Node: node, PVC: pvc, Generation: generation, Spec: wantedSpec(corev1.PersistentVolumeBlock)})
+	s.Report.Pool = "pool-" + pvc
+	for _, f := range is {
+		f(&s)
+	}
+	return s
+}
+
+func silent(s *Server) { s.Report, s.IdleSince = nil, time.Time{} }
+
+func users(names ...string) func(*Server) { return func(s *Server) { s.Report.Users = names } }
+
+func wants(pools ...string) func(*Server) { return func(s *Server) { s.Report.WantedPools = pools } }
