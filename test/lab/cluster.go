@@ -9,7 +9,6 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -33,10 +32,14 @@ type Config struct {
 	// empties: what the guest had not flushed is lost. Without it the host's page
 	// cache keeps such writes, as a disk with a battery does.
 	VolatileDisks bool
+	// CloudDisk installs a CSI driver whose volumes are disks of a cloud ([Cluster.Disks]),
+	// with the StorageClasses "standard" (WaitForFirstConsumer) and "standard-immediate".
+	CloudDisk bool
 }
 
 // Cluster is a running Kubernetes cluster: control plane, DNS, the VolumeSnapshot
-// CRDs and snapshot-controller on the host, and nodes named node1, node2 …
+// CRDs and snapshot-controller on the host, and nodes named node1, node2 … It is
+// safe for use by several goroutines.
 type Cluster struct {
 	site *site
 }
@@ -59,11 +62,7 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 	if err := errors.Join(e.checkFree(cfg.Name), e.checkTools(clusterTools()...), e.checkBuilt()); err != nil {
 		return nil, err
 	}
-	base, err := e.BaseImages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	disk, err := e.imageDisk(ctx, slices.Concat(base, cfg.Images))
+	disk, err := e.nodeDisk(ctx, cfg.Images)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +74,15 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 		closeAll(slots)
 		return nil, err
 	}
-	s := site{Name: cfg.Name, Kind: kindCluster, Detached: cfg.Detach}
-	for i := range cfg.Nodes {
-		s.Machines = append(s.Machines, machine{Number: i + 1, MemMB: cfg.MemMB, Volatile: cfg.VolatileDisks, Script: kubernetesScript})
+	s := &site{
+		Name: cfg.Name, Kind: kindCluster, Detached: cfg.Detach, Images: cfg.Images, CloudDisk: cfg.CloudDisk,
+		Pattern: machine{MemMB: cfg.MemMB, Volatile: cfg.VolatileDisks, Script: kubernetesScript},
 	}
-	c := &Cluster{}
-	if c.site, err = newSite(ctx, e, s, slots); err != nil {
+	for range cfg.Nodes {
+		s.newMachine()
+	}
+	c := &Cluster{site: s}
+	if err := newSite(ctx, e, s, slots); err != nil {
 		return nil, err
 	}
 	if err := c.start(ctx, disk); err != nil {
@@ -95,22 +97,13 @@ func (c *Cluster) start(ctx context.Context, disk string) error {
 	if err := s.makePKI(); err != nil {
 		return err
 	}
+	if err := s.prepareCloudDisk(ctx); err != nil {
+		return err
+	}
 	begin := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
-	for i := range s.Machines {
-		m := &s.Machines[i]
-		m.site = s
-		route := []string{"ip", "route", "add", fmt.Sprintf("10.244.%d.0/24", m.Number), "via", m.address(), "onlink", "dev", "br0"}
-		group.Go(func() error {
-			if err := errors.Join(m.prepare(ctx, disk), run(ctx, s.inNetwork(route)...)); err != nil {
-				return err
-			}
-			if err := m.boot(ctx); err != nil {
-				return err
-			}
-			s.env.printf("%s of %s has booted (%v)", m.name(), s.Name, time.Since(begin).Round(time.Second))
-			return nil
-		})
+	for _, m := range s.Machines {
+		group.Go(func() error { return m.first(ctx, disk) })
 	}
 	group.Go(func() error {
 		if err := s.controlPlane(ctx); err != nil {
@@ -122,8 +115,8 @@ func (c *Cluster) start(ctx context.Context, disk string) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for i := range s.Machines {
-		if err := c.Node(i+1).WaitReady(context.WithoutCancel(ctx), 5*time.Minute); err != nil {
+	for _, n := range c.Nodes() {
+		if err := n.WaitReady(context.WithoutCancel(ctx), 5*time.Minute); err != nil {
 			return err
 		}
 	}
@@ -206,8 +199,7 @@ func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for i := range c.site.Machines {
-		m := &c.site.Machines[i]
+	for _, m := range c.site.machines() {
 		group.Go(func() error {
 			return m.exec(ctx, "ctr -n k8s.io images import "+quote("/host"+archive), Streams{})
 		})
@@ -218,8 +210,8 @@ func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 // Nodes are all nodes, in order.
 func (c *Cluster) Nodes() []*Node {
 	var all []*Node
-	for i := range c.site.Machines {
-		all = append(all, c.Node(i+1))
+	for _, m := range c.site.machines() {
+		all = append(all, &Node{cluster: c, machine: m})
 	}
 	return all
 }

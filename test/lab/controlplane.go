@@ -15,12 +15,14 @@ const (
 	podCIDR     = "10.244.0.0/16"
 )
 
+// api is the URL of the API server.
+func (s *site) api() string             { return "https://" + s.gateway() + ":6443" }
 func (s *site) pki() string             { return filepath.Join(s.dir, "pki") }
 func (s *site) pkiFile(f string) string { return filepath.Join(s.pki(), f) }
 
 // makePKI issues every certificate of the cluster.
 func (s *site) makePKI() error {
-	a, err := newAuthority(s.pki(), "https://"+s.gateway()+":6443")
+	a, err := newAuthority(s.pki(), s.api())
 	if err != nil {
 		return err
 	}
@@ -33,9 +35,8 @@ func (s *site) makePKI() error {
 		a.client("scheduler", "system:kube-scheduler"),
 		a.client("proxy", "system:kube-proxy"),
 	}
-	for i := range s.Machines {
-		n := s.Machines[i].name()
-		errs = append(errs, a.client(n, "system:node:"+n, "system:nodes"))
+	for _, m := range s.Machines {
+		errs = append(errs, a.node(m.name()))
 	}
 	return errors.Join(errs...)
 }
@@ -88,7 +89,7 @@ func (s *site) controlPlane(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.snapshotController(ctx)
+	return errors.Join(s.snapshotController(ctx), s.startCloudDisk(ctx))
 }
 
 func (s *site) bin(name string) string { return s.env.Program(name) }

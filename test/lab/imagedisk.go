@@ -15,6 +15,15 @@ import (
 	"time"
 )
 
+// nodeDisk is the template of a node's disk with these images and the lab's own.
+func (e Env) nodeDisk(ctx context.Context, images []string) (string, error) {
+	base, err := e.BaseImages(ctx)
+	if err != nil {
+		return "", err
+	}
+	return e.imageDisk(ctx, slices.Concat(base, images))
+}
+
 // imageDisk is the template of a node's disk that holds these image archives,
 // unpacked. It is made on the host, at its own speed, once for the same content.
 func (e Env) imageDisk(ctx context.Context, archives []string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,6 +45,9 @@ func (m *machine) nbd() string  { return fmt.Sprintf("nbd%d", m.Number) }
 func (m *machine) ssh() string  { return fmt.Sprintf("ssh%d", m.Number) }
 func (m *machine) disk() string { return filepath.Join(m.dir(), "disk") }
 
+// monitor is the socket of QEMU's monitor (package qmp).
+func (m *machine) monitor() string { return filepath.Join(m.dir(), "qmp.sock") }
+
 // identity is 16 bytes that no other machine has and that this one always has.
 func (m *machine) identity() []byte {
 	sum := sha256.Sum256([]byte(m.site.dir + "/" + m.name()))
@@ -54,7 +58,8 @@ func (m *machine) identity() []byte {
 // prepare makes what the machine needs before its first boot: a disk, copied
 // from a template, and two taps.
 func (m *machine) prepare(ctx context.Context, template string) error {
-	if err := os.MkdirAll(m.dir(), 0o755); err != nil {
+	// Closed to others: whoever reaches the monitor has the machine.
+	if err := os.MkdirAll(m.dir(), 0o700); err != nil {
 		return err
 	}
 	if err := run(ctx, "cp", "--sparse=always", "--reflink=auto", template, m.disk()); err != nil {
@@ -91,13 +96,28 @@ func (m *machine) boot(ctx context.Context) error {
 	if err := m.startServers(ctx); err != nil {
 		return err
 	}
-	if err := s.start(daemon{name: m.vm(), argv: m.qemu(kernel, initrd)}); err != nil {
+	if err := m.power(ctx, m.qemu(kernel, initrd)); err != nil {
 		return err
 	}
 	if err := m.waitReady(ctx); err != nil {
 		return err
 	}
 	return m.connect(ctx)
+}
+
+// power starts QEMU, with the cloud disks that are the machine's.
+func (m *machine) power(ctx context.Context, argv []string) error {
+	_ = os.Remove(m.monitor())
+	start := func(disks []string) error {
+		if err := m.site.start(daemon{name: m.vm(), argv: slices.Concat(argv, disks)}); err != nil {
+			return err
+		}
+		return m.waitSocket(ctx, m.vm(), m.monitor())
+	}
+	if !m.site.CloudDisk {
+		return start(nil)
+	}
+	return m.site.disks().Boot(ctx, m.name(), start)
 }
 
 // startServers starts what QEMU connects to: the host's files and, if asked for,
@@ -167,13 +187,16 @@ func (m *machine) qemu(kernel, initrd string) []string {
 		"-netdev", "tap,id=n1,ifname=" + m.controlTap() + ",script=no,downscript=no",
 		"-device", fmt.Sprintf("virtio-net-pci,netdev=n1,romfile=,mac=52:54:01:%02x:%02x:%02x", id[1], id[2], m.Number),
 		"-device", "virtio-rng-pci",
-		"-qmp", "unix:" + filepath.Join(m.dir(), "qmp.sock") + ",server=on,wait=off",
+		"-qmp", "unix:" + m.monitor() + ",server=on,wait=off",
 	}
 	// writeback: a flush of the guest's is an fdatasync here, as on a real disk.
+	drive := "file=" + m.disk() + ",format=raw"
 	if m.Volatile {
-		return append(argv, "-drive", "driver=nbd,server.type=unix,server.path="+m.nbdSocket()+",if=virtio,cache=writeback")
+		drive = "driver=nbd,server.type=unix,server.path=" + m.nbdSocket()
 	}
-	return append(argv, "-drive", "file="+m.disk()+",if=virtio,format=raw,cache=writeback")
+	// A device of its own, not if=virtio: that would come after all others, and this
+	// is to be the guest's /dev/vda.
+	return append(argv, "-drive", drive+",if=none,id=state,cache=writeback", "-device", "virtio-blk-pci,drive=state")
 }
 
 func (m *machine) writeInit() error {
@@ -181,7 +204,7 @@ func (m *machine) writeInit() error {
 	var b strings.Builder
 	for _, v := range [][2]string{
 		{"NODE", m.name()}, {"ADDRESS", m.address()}, {"CONTROL", m.control()}, {"GATEWAY", s.gateway()}, {"SUBNET", s.subnet()},
-		{"NUMBER", fmt.Sprint(m.Number)}, {"COUNT", fmt.Sprint(len(s.Machines))},
+		{"NUMBER", fmt.Sprint(m.Number)}, {"CLOUD_DISK", s.nodeDriver()},
 		{"HOSTID", fmt.Sprintf("%x", id[:4])}, {"MACHINE_ID", fmt.Sprintf("%x", id)},
 		{"SITE", "/host" + s.dir}, {"BIN", "/host" + s.env.binDir()},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -13,11 +14,11 @@ type Node struct {
 	machine *machine
 }
 
-// Node returns the node of that number, from 1; there must be one.
+// Node returns the node of that number; there must be one. Those that a cluster
+// starts with have the numbers from 1 on.
 func (c *Cluster) Node(number int) *Node {
-	m := &c.site.Machines[number-1]
-	m.site = c.site
-	return &Node{cluster: c, machine: m}
+	all := c.Nodes()
+	return all[slices.IndexFunc(all, func(n *Node) bool { return n.machine.Number == number })]
 }
 
 // Name is the node's name in Kubernetes and its host name.

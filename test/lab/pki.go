@@ -5,10 +5,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -38,6 +40,25 @@ func newAuthority(dir, server string) (*authority, error) {
 	certPEM, _, err := a.issue("ca", tmpl)
 	a.pem = certPEM
 	return a, err
+}
+
+// openAuthority is the one that newAuthority has made there.
+func openAuthority(dir, server string) (*authority, error) {
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"))
+	if err != nil {
+		return nil, fmt.Errorf("the cluster's certificate authority: %w", err)
+	}
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("the key of the cluster's certificate authority cannot sign")
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
+	return &authority{dir: dir, server: server, cert: pair.Leaf, key: key, pem: certPEM}, nil
+}
+
+// node issues a kubelet's certificate and kubeconfig.
+func (a *authority) node(name string) error {
+	return a.client(name, "system:node:"+name, "system:nodes")
 }
 
 func template(user string, groups []string) *x509.Certificate {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,12 +25,17 @@ type site struct {
 	Name     string
 	Kind     string // "vm" or "cluster"
 	Detached bool
-	Machines []machine
-	Images   []string // a cluster's, see Config
+	Machines []*machine
+	// A cluster's: what all its machines are made like (the number is the last one
+	// that was given), with which images, and whether there are cloud disks.
+	Pattern   machine
+	Images    []string
+	CloudDisk bool
 
 	env   Env
 	dir   string
-	owner *os.File // held while a site that is not detached is in use
+	owner *os.File   // held while a site that is not detached is in use
+	mu    sync.Mutex // guards Machines and Pattern; see changeMachines
 }
 
 func (e Env) siteDir(name string) string { return filepath.Join(e.Run, name) }
@@ -37,29 +43,32 @@ func (e Env) siteDir(name string) string { return filepath.Join(e.Run, name) }
 // ErrNotRunning means that there is no VM or cluster of that name.
 var ErrNotRunning = errors.New("not running")
 
-// newSite clears away what an earlier process left under the name and starts
-// afresh with a network. The slots are the site's until it is taken down, also
-// while a machine of it has no power; the caller's files are closed.
-func newSite(ctx context.Context, e Env, s site, slots []*os.File) (*site, error) {
+// newSite clears away what an earlier process left under the site's name and
+// starts it afresh with a network. The slots are its machines', in their order;
+// the caller's files are closed.
+func newSite(ctx context.Context, e Env, s *site, slots []*os.File) error {
 	defer closeAll(slots)
 	if os.Geteuid() != 0 {
-		return nil, errors.New("the lab needs root: it makes network namespaces and runs QEMU on a bridge")
+		return errors.New("the lab needs root: it makes network namespaces and runs QEMU on a bridge")
 	}
 	if err := e.checkTools(); err != nil {
-		return nil, err
+		return err
 	}
 	s.env, s.dir = e, e.siteDir(s.Name)
+	for _, m := range s.Machines {
+		m.site = s
+	}
 	if err := s.claim(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	err := errors.Join(s.save(), s.makeNetwork(ctx), s.makeKeys(ctx))
-	if err == nil {
-		err = s.start(daemon{name: "slots", argv: []string{"sleep", "infinity"}, files: slots})
+	for i, f := range slots {
+		err = errors.Join(err, s.keepSlot(i+1, f))
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.down())
+		return errors.Join(err, s.down())
 	}
-	return &s, nil
+	return nil
 }
 
 // checkFree refuses a name that is bad or taken. A site whose owner has died does
@@ -123,8 +132,8 @@ func openSite(e Env, name, kind string) (*site, error) {
 	if s.Kind != kind {
 		return nil, fmt.Errorf("%q is a %s, not a %s", name, s.Kind, kind)
 	}
-	for i := range s.Machines {
-		s.Machines[i].site = s
+	for _, m := range s.Machines {
+		m.site = s
 	}
 	return s, nil
 }
@@ -134,7 +143,7 @@ func (s *site) save() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.dir, "site.json"), b, 0o644)
+	return writeAtomically(filepath.Join(s.dir, "site.json"), b)
 }
 
 // netns is the name of the site's network namespace.
@@ -169,6 +178,9 @@ func (s *site) makeNetwork(ctx context.Context) error {
 		s.inNetwork([]string{"ip", "link", "add", "br1", "type", "bridge"}),
 		s.inNetwork([]string{"ip", "addr", "add", s.controlNet() + ".1/24", "dev", "br1"}),
 		s.inNetwork([]string{"ip", "link", "set", "br1", "up"}),
+		// A pod's packets to another node's pods go by way of the gateway, which alone
+		// knows what nodes there are; it is not to tell the nodes of a shorter way.
+		s.inNetwork([]string{"sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.br0.send_redirects=0"}),
 	}
 	for _, argv := range steps {
 		if err := run(ctx, argv...); err != nil {

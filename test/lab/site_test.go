@@ -23,8 +23,8 @@ func TestSite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newSite(t.Context(), env, site{Name: "sitetest", Kind: kindVM}, []*os.File{slot})
-	if err != nil {
+	s := &site{Name: "sitetest", Kind: kindVM}
+	if err := newSite(t.Context(), env, s, []*os.File{slot}); err != nil {
 		t.Fatal(err)
 	}
 	if f, err := lockFile(path, unix.LOCK_EX|unix.LOCK_NB); err == nil {

@@ -54,12 +54,11 @@ func StartVM(ctx context.Context, e Env, cfg VMConfig) (*VM, error) {
 		closeAll(slots)
 		return nil, err
 	}
-	s, err := newSite(ctx, e, site{Name: cfg.Name, Kind: kindVM, Detached: cfg.Detach, Machines: []machine{{Number: 1, MemMB: cfg.MemMB, Volatile: cfg.Volatile}}}, slots)
-	if err != nil {
+	m := &machine{Number: 1, MemMB: cfg.MemMB, Volatile: cfg.Volatile}
+	s := &site{Name: cfg.Name, Kind: kindVM, Detached: cfg.Detach, Machines: []*machine{m}}
+	if err := newSite(ctx, e, s, slots); err != nil {
 		return nil, err
 	}
-	m := &s.Machines[0]
-	m.site = s
 	if err := m.prepare(ctx, cfg.Disk); err != nil {
 		return nil, errors.Join(err, s.down())
 	}
@@ -79,7 +78,7 @@ func OpenVM(e Env, name string) (*VM, error) {
 	return &VM{site: s}, nil
 }
 
-func (v *VM) machine() *machine { return &v.site.Machines[0] }
+func (v *VM) machine() *machine { return v.site.Machines[0] }
 
 // Name is what Remove and OpenVM take.
 func (v *VM) Name() string { return v.site.Name }

@@ -1,6 +1,6 @@
-# What a cluster's node does after machine.sh, with SUBNET, NUMBER and COUNT set too.
+# What a cluster's node does after machine.sh, with SUBNET, NUMBER and CLOUD_DISK
+# (the driver's program, if there are cloud disks) set too.
 PKI=$SITE/pki
-for j in $(seq $COUNT); do [ $j = $NUMBER ] || ip route add 10.244.$j.0/24 via $SUBNET.$((10 + j)); done
 for m in br_netfilter veth overlay nf_tables nft_masq nft_nat nft_numgen nft_ct nft_fib_inet nft_reject_inet; do modprobe $m; done
 sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=262144
 for c in cpu cpuset io memory pids; do echo +$c >/sys/fs/cgroup/cgroup.subtree_control; done
@@ -42,4 +42,5 @@ forever() { log=$1; shift; ( while :; do "$@" >>"$log" 2>&1; sleep 1; done ) & }
 forever /var/log/containerd.log containerd
 while ! [ -S /run/containerd/containerd.sock ]; do sleep .2; done
 forever /var/log/kube-proxy.log kube-proxy --kubeconfig $PKI/proxy.kubeconfig --proxy-mode nftables --hostname-override $NODE --cluster-cidr 10.244.0.0/16
+[ -z "$CLOUD_DISK" ] || forever /var/log/clouddisk.log "$CLOUD_DISK" node $NODE $CONTROL
 forever /var/log/kubelet.log kubelet --config /run/kubelet.yaml --kubeconfig $PKI/$NODE.kubeconfig --hostname-override $NODE --node-ip $ADDRESS

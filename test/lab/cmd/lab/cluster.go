@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
@@ -31,6 +32,9 @@ func clusterCommands() []command {
 		{"start [-name NAME] NODE", "boot it again", onNode(func(ctx context.Context, n *lab.Node, _ []string) error { return n.Boot(ctx) })},
 		{"cut [-name NAME] NODE", "take a node off the network", onNode(func(ctx context.Context, n *lab.Node, _ []string) error { return n.Cut(ctx) })},
 		{"heal [-name NAME] NODE", "bring it back", onNode(func(ctx context.Context, n *lab.Node, _ []string) error { return n.Heal(ctx) })},
+		{"node add [-name NAME]", "boot one node more, with a new name and an empty disk", addNode},
+		{"node rm [-name NAME] NODE", "end a node for good; kubectl delete node is yours", onNode(func(ctx context.Context, n *lab.Node, _ []string) error { return n.Remove(ctx) })},
+		{"disks [-name NAME]", "list the cloud disks, and which were detached while in use", disks},
 		{"load [-name NAME] ARCHIVE...", "import image archives into every running node", load},
 		{"logs [-name NAME] [LOG]", "list the logs of the host's side, or print one; a node's are in its /var/log", logs},
 		{"netns [-name NAME] COMMAND...", "run a program of the host inside the cluster's network", netns},
@@ -109,6 +113,7 @@ func up(ctx context.Context, env lab.Env, args []string) error {
 	name := fs.String("name", defaultName, "of the cluster")
 	mem := fs.Int("mem", 0, "MiB of memory per node")
 	volatile := fs.Bool("volatile", false, "disks that lose what was not flushed")
+	cloud := fs.Bool("cloud-disk", false, "a CSI driver for cloud-like disks, with the StorageClasses standard and standard-immediate")
 	var images list
 	fs.Var(&images, "image", "archive that the nodes shall have, or dotmesh, sidecars or etcd; may be repeated")
 	if err := fs.Parse(args); err != nil {
@@ -136,7 +141,7 @@ func up(ctx context.Context, env lab.Env, args []string) error {
 	if err := env.Build(ctx); err != nil {
 		return err
 	}
-	_, err := lab.Start(ctx, env, lab.Config{Name: *name, Nodes: nodes, MemMB: *mem, Images: archives, Detach: true, VolatileDisks: *volatile})
+	_, err := lab.Start(ctx, env, lab.Config{Name: *name, Nodes: nodes, MemMB: *mem, Images: archives, Detach: true, VolatileDisks: *volatile, CloudDisk: *cloud})
 	return err
 }
 
@@ -159,13 +164,46 @@ func onNode(do func(ctx context.Context, n *lab.Node, rest []string) error) func
 		if len(rest) == 0 {
 			return errors.New("which node? give its number")
 		}
-		nodes := c.Nodes()
-		n, err := strconv.Atoi(strings.TrimPrefix(rest[0], "node"))
-		if err != nil || n < 1 || n > len(nodes) {
-			return fmt.Errorf("no node %q: %s has %d", rest[0], c.Name(), len(nodes))
+		name := "node" + strings.TrimPrefix(rest[0], "node")
+		for _, n := range c.Nodes() {
+			if n.Name() == name {
+				return do(ctx, n, rest[1:])
+			}
 		}
-		return do(ctx, nodes[n-1], rest[1:])
+		return fmt.Errorf("%s has no %s", c.Name(), name)
 	}
+}
+
+func addNode(ctx context.Context, env lab.Env, args []string) error {
+	c, _, err := openCluster(env, "node add", args)
+	if err != nil {
+		return err
+	}
+	n, err := c.AddNode(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println(n.Name())
+	return n.WaitReady(ctx, 5*time.Minute)
+}
+
+func disks(_ context.Context, env lab.Env, args []string) error {
+	c, _, err := openCluster(env, "disks", args)
+	if err != nil {
+		return err
+	}
+	all, err := c.Disks().List()
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		fmt.Println(d.ID, d.Name, d.Bytes, d.Node)
+	}
+	misuses, err := c.Disks().Misuses()
+	for _, m := range misuses {
+		fmt.Printf("%s detached from %s while in use at %s: %s\n", m.Disk, m.Node, m.Time.Format(time.RFC3339), strings.Join(m.Users, ", "))
+	}
+	return err
 }
 
 func ssh(ctx context.Context, n *lab.Node, rest []string) error {
