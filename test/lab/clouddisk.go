@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,9 @@ import (
 
 //go:embed assets/clouddisk.yaml
 var cloudDiskManifest []byte
+
+// ErrMisused means that a cloud disk was detached while its node used it.
+var ErrMisused = errors.New("a disk was detached in use")
 
 // Disks are the disks of a cluster with [Config.CloudDisk]. What is attached to a
 // node with power can be detached inside the cluster's network namespace alone,

@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,9 +55,9 @@ type cloudDisks struct {
 }
 
 // TestCloudDisk is the life of two cloud disks, a block device and a file system:
-// a pod writes to both, they grow under it, and it finds what it wrote on another
-// node, after a power cut on a third, and on a node that takes the place of one
-// that was removed.
+// a pod writes to both, they grow under it, and it finds what it wrote after a
+// power cut, on another node, on the first again when the other has no power, and
+// on a node that takes the other's place.
 func TestCloudDisk(t *testing.T) {
 	env := environment(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
@@ -74,8 +75,8 @@ func TestCloudDisk(t *testing.T) {
 			logCloudDisk(t, cluster)
 		}
 		pids := processesOf(t, name)
-		if err := cluster.Down(context.WithoutCancel(ctx)); err != nil {
-			t.Error(err)
+		if err := cluster.Down(context.WithoutCancel(ctx)); !errors.Is(err, lab.ErrMisused) {
+			t.Errorf("down: got %v, want ErrMisused for the last detach", err)
 		}
 		checkGone(t, name, pids, cluster.Dir())
 	})
@@ -94,6 +95,10 @@ func TestCloudDisk(t *testing.T) {
 	d.checkOn(first)
 	d.grow()
 	d.exec("echo two >>/files/f && printf two | dd of=/dev/block seek=200000 conv=fsync && sync")
+
+	d.restart(first)
+	d.checkOn(first)
+	d.checkData()
 
 	d.kubectl("delete", "pod/disks")
 	d.runOn(second)
@@ -244,6 +249,19 @@ func (d cloudDisks) checkMisuses(want int) []clouddisk.Misuse {
 	return got
 }
 
+// restart cuts the power of the pod's node and boots it: the disks are there
+// from the beginning, and the pod runs again.
+func (d cloudDisks) restart(n *lab.Node) {
+	d.Helper()
+	if err := errors.Join(n.PowerCut(d.ctx), n.Boot(d.ctx)); err != nil {
+		d.Fatal(err)
+	}
+	d.wait("the pod runs again", func() error {
+		_, err := d.c.Kubectl(d.ctx, "exec", "disks", "--", "true")
+		return err
+	})
+}
+
 // powerCut ends the node that the pod runs on, and tells Kubernetes so, which
 // then lets its disks go.
 func (d cloudDisks) powerCut(n *lab.Node) {
@@ -264,11 +282,8 @@ func (d cloudDisks) powerCut(n *lab.Node) {
 // replace takes a node away and puts a new one in its place.
 func (d cloudDisks) replace(old *lab.Node) *lab.Node {
 	d.Helper()
-	if err := old.Remove(d.ctx); err != nil {
-		d.Fatal(err)
-	}
 	d.kubectl("delete", "node", old.Name())
-	added, err := d.c.AddNode(d.ctx)
+	added, err := old.Replace(d.ctx)
 	if err != nil {
 		d.Fatal(err)
 	}

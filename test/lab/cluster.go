@@ -34,6 +34,7 @@ type Config struct {
 	VolatileDisks bool
 	// CloudDisk installs a CSI driver whose volumes are disks of a cloud ([Cluster.Disks]),
 	// with the StorageClasses "standard" (WaitForFirstConsumer) and "standard-immediate".
+	// VolatileDisks does not concern them.
 	CloudDisk bool
 }
 
@@ -216,5 +217,12 @@ func (c *Cluster) Nodes() []*Node {
 	return all
 }
 
-// Down removes the cluster and everything it had.
-func (c *Cluster) Down(context.Context) error { return c.site.down() }
+// Down removes the cluster and everything it had. Its error is ErrMisused if a
+// cloud disk was ever detached from a node that used it.
+func (c *Cluster) Down(context.Context) error {
+	misuses, err := c.Disks().Misuses()
+	for _, m := range misuses {
+		err = errors.Join(err, fmt.Errorf("%w: %s on %s, by %s", ErrMisused, m.Disk, m.Node, strings.Join(m.Users, ", ")))
+	}
+	return errors.Join(err, c.site.down())
+}

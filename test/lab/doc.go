@@ -12,6 +12,13 @@
 // A [VM] is one such machine, up in about ten seconds, to run a compiled Go test
 // in. A [Cluster] adds the control plane, which runs on the host inside the
 // cluster's own network namespace, and containerd and kubelet on each machine.
+// Nodes can be added to it and removed ([Cluster.AddNode], [Node.Remove]).
+//
+// With [Config.CloudDisk] a cluster has volumes that behave as a cloud's do
+// (packages clouddisk and clouddisk/driver): raw files of the host that are plugged
+// into running machines. The driver's controller and its sidecars run beside the
+// control plane, because the hypervisor is there; its node service is a process of
+// each machine that registers itself with kubelet.
 //
 // Our own image is made in two ways: packed in seconds for the clusters
 // ([Env.DotmeshArchive]) and, as people do, from the Dockerfile

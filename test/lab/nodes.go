@@ -21,16 +21,21 @@ const mostMachines = 200
 // empty disk, and a name and identities that none had before. It returns when
 // kubelet has been started; see [Node.WaitReady].
 func (c *Cluster) AddNode(ctx context.Context) (*Node, error) {
+	slots, err := c.site.env.acquireSlots(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(slots)
+	return c.addNode(ctx, func(number int) error { return c.site.keepSlot(number, slots[0]) })
+}
+
+// addNode boots a node after slot has given its machine one.
+func (c *Cluster) addNode(ctx context.Context, slot func(number int) error) (*Node, error) {
 	s := c.site
 	disk, err := s.env.nodeDisk(ctx, s.Images)
 	if err != nil {
 		return nil, err
 	}
-	slots, err := s.env.acquireSlots(ctx, 1)
-	if err != nil {
-		return nil, err
-	}
-	defer closeAll(slots)
 	var m *machine
 	err = s.changeMachines(func() error {
 		if s.Pattern.Number == mostMachines {
@@ -48,7 +53,7 @@ func (c *Cluster) AddNode(ctx context.Context) (*Node, error) {
 	n := &Node{cluster: c, machine: m}
 	authority, err := openAuthority(s.pki(), s.api())
 	if err == nil {
-		err = errors.Join(authority.node(m.name()), s.keepSlot(m.Number, slots[0]))
+		err = errors.Join(authority.node(m.name()), slot(m.Number))
 	}
 	if err == nil {
 		err = m.first(ctx, disk)
@@ -62,6 +67,25 @@ func (c *Cluster) AddNode(ctx context.Context) (*Node, error) {
 // Remove ends the node for good, as deleting a machine in a cloud does: at once,
 // with its disk; its cloud disks are free. Kubernetes is not told.
 func (n *Node) Remove(ctx context.Context) error {
+	err := n.end(ctx)
+	n.cluster.site.stop(syscall.SIGKILL, slotName(n.machine.Number))
+	return err
+}
+
+// Replace is Remove, and AddNode in what the removed machine leaves of the host's
+// room: nobody else gets it meanwhile.
+func (n *Node) Replace(ctx context.Context) (*Node, error) {
+	if err := n.end(ctx); err != nil {
+		return nil, err
+	}
+	s := n.cluster.site
+	return n.cluster.addNode(ctx, func(number int) error {
+		return os.Rename(s.pidFile(slotName(n.machine.Number)), s.pidFile(slotName(number)))
+	})
+}
+
+// end is Remove, but that the machine's slot stays taken.
+func (n *Node) end(ctx context.Context) error {
 	m, s := n.machine, n.cluster.site
 	m.powerCut()
 	err := s.changeMachines(func() error {
@@ -81,7 +105,6 @@ func (n *Node) Remove(ctx context.Context) error {
 		}
 	}
 	errs = append(errs, run(ctx, s.inNetwork([]string{"ip", "route", "flush", m.pods()})...), os.RemoveAll(m.dir()))
-	s.stop(syscall.SIGKILL, slotName(m.Number))
 	return errors.Join(errs...)
 }
 

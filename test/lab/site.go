@@ -180,7 +180,7 @@ func (s *site) makeNetwork(ctx context.Context) error {
 		s.inNetwork([]string{"ip", "link", "set", "br1", "up"}),
 		// A pod's packets to another node's pods go by way of the gateway, which alone
 		// knows what nodes there are; it is not to tell the nodes of a shorter way.
-		s.inNetwork([]string{"sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.br0.send_redirects=0"}),
+		s.inNetwork([]string{findTool("busybox"), "sysctl", "-w", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.br0.send_redirects=0"}),
 	}
 	for _, argv := range steps {
 		if err := run(ctx, argv...); err != nil {
