@@ -1,0 +1,178 @@
+package settings
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// verdict is what came of the user's ConfigMap.
+type verdict struct {
+	inForce  *config.Config // nil where that cannot be told
+	plan     config.Plan
+	problems []config.Remark
+	warnings []config.Remark
+}
+
+// follow reads both ConfigMaps and puts in force what follows from them. It tells
+// whether another configuration is in force than before.
+func (s *Settings) follow(ctx context.Context) (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user, err := s.read(ctx, Name)
+	if err != nil {
+		return false, err
+	}
+	kept, err := s.read(ctx, specs.SettingsName)
+	if err != nil {
+		return false, err
+	}
+	v, err := s.judge(ctx, user, kept)
+	if err != nil {
+		return false, err
+	}
+	if v.inForce != nil {
+		if kept, err = s.keep(ctx, kept, v.inForce.Data()); err != nil {
+			return false, err
+		}
+		changed = s.inForce == nil || !maps.Equal(s.inForce.Data(), v.inForce.Data())
+	}
+	s.inForce, s.refused = v.inForce, v.problems
+	s.tell(user, kept, v)
+	return changed, s.setStatus(ctx, user, v)
+}
+
+// read gives nil for a ConfigMap that does not exist.
+func (s *Settings) read(ctx context.Context, name string) (*corev1.ConfigMap, error) {
+	var cm corev1.ConfigMap
+	err := s.cfg.Live.Get(ctx, client.ObjectKey{Namespace: s.cfg.Namespace, Name: name}, &cm)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read ConfigMap %s/%s: %w", s.cfg.Namespace, name, err)
+	}
+	return &cm, nil
+}
+
+// judge compares what the user wants with the last good configuration. Where the
+// user's ConfigMap is gone, the last good one holds: `kubectl replace --force`
+// deletes it for a moment, and that must not put servers on every node.
+func (s *Settings) judge(ctx context.Context, user, kept *corev1.ConfigMap) (verdict, error) {
+	last, err := s.last(kept)
+	if err != nil {
+		pools, failed := s.poolsExist(ctx)
+		if pools || failed != nil {
+			return verdict{problems: err.Problems}, failed
+		}
+	}
+	if user == nil && last != nil {
+		return verdict{inForce: last}, nil
+	}
+	var data map[string]string
+	if user != nil {
+		data = user.Data
+	}
+	next, warnings, refused := config.Parse(data)
+	if refused != nil {
+		return verdict{inForce: last, warnings: warnings}.refuse(refused)
+	}
+	if last == nil {
+		return verdict{inForce: &next, warnings: warnings}, nil
+	}
+	pools, failed := s.poolsExist(ctx)
+	if failed != nil {
+		return verdict{}, failed
+	}
+	plan, refused := last.Change(next, pools)
+	if refused != nil {
+		return verdict{inForce: last, warnings: warnings}.refuse(refused)
+	}
+	return verdict{inForce: &next, plan: plan, warnings: warnings}, nil
+}
+
+func (v verdict) refuse(err error) (verdict, error) {
+	var refusal *config.Refusal
+	if !errors.As(err, &refusal) {
+		return verdict{}, err
+	}
+	v.problems = refusal.Problems
+	return v, nil
+}
+
+// last is the last good configuration, nil where there was none. Keys that we do
+// not know are a newer operator's, or no part of the configuration. Where somebody
+// damaged the ConfigMap, what is in force holds.
+func (s *Settings) last(kept *corev1.ConfigMap) (*config.Config, *config.Refusal) {
+	if kept == nil {
+		return s.inForce, nil
+	}
+	known := config.Config{}.Data()
+	data := maps.Clone(kept.Data)
+	maps.DeleteFunc(data, func(key, _ string) bool {
+		_, ok := known[key]
+		return !ok
+	})
+	last, _, err := config.Parse(data)
+	if err == nil {
+		return &last, nil
+	}
+	if s.inForce != nil {
+		return s.inForce, nil
+	}
+	return nil, &config.Refusal{Problems: []config.Remark{{
+		Key: "ConfigMap " + specs.SettingsName,
+		Message: fmt.Sprintf("was changed by somebody and cannot be read (%v): what pools were made with is not known, and nothing is done. Mend it, or delete it to have the ConfigMap %s taken as it is",
+			err, Name),
+	}}}
+}
+
+// poolsExist tells whether a server may have made a pool.
+func (s *Settings) poolsExist(ctx context.Context) (bool, error) {
+	var nodes corev1.NodeList
+	if err := s.cfg.Live.List(ctx, &nodes, client.HasLabels{specs.LabelServer}, client.Limit(1)); err != nil {
+		return false, fmt.Errorf("look for nodes with a pool: %w", err)
+	}
+	var claims corev1.PersistentVolumeClaimList
+	if err := s.cfg.Live.List(ctx, &claims, client.InNamespace(s.cfg.Namespace), client.MatchingLabels{specs.LabelRole: specs.RolePool}, client.Limit(1)); err != nil {
+		return false, fmt.Errorf("look for PersistentVolumeClaims with a pool: %w", err)
+	}
+	return len(nodes.Items)+len(claims.Items) > 0, nil
+}
+
+// keep writes the last good configuration, if it is another than the one that was
+// read, leaving keys that are not the configuration's. It fails where somebody
+// changed it meanwhile.
+func (s *Settings) keep(ctx context.Context, kept *corev1.ConfigMap, data map[string]string) (*corev1.ConfigMap, error) {
+	if kept == nil {
+		kept = &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.cfg.Namespace, Name: specs.SettingsName, Labels: map[string]string{specs.LabelAppName: specs.AppName}},
+			Data:       data,
+		}
+		if err := s.cfg.Client.Create(ctx, kept); err != nil {
+			return nil, fmt.Errorf("create ConfigMap %s: %w", specs.SettingsName, err)
+		}
+		return kept, nil
+	}
+	next := kept.DeepCopy()
+	if next.Data == nil {
+		next.Data = map[string]string{}
+	}
+	maps.Copy(next.Data, data)
+	if maps.Equal(next.Data, kept.Data) {
+		return kept, nil
+	}
+	if err := s.cfg.Client.Update(ctx, next); err != nil {
+		return nil, fmt.Errorf("update ConfigMap %s: %w", specs.SettingsName, err)
+	}
+	return next, nil
+}

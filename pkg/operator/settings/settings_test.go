@@ -1,0 +1,453 @@
+//go:build apiserver
+
+package settings_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/settings"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+	"github.com/dotmesh-io/dotmesh-csi/test/apiserver"
+)
+
+// TestSettings has all its cases on one API server, each in its own namespace.
+func TestSettings(t *testing.T) {
+	server := apiserver.Start(t)
+	c, err := client.New(server.Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, run := range map[string]func(*testing.T, *site){
+		"Rows":                rows,
+		"NothingHalfTaken":    nothingHalfTaken,
+		"Malformed":           malformed,
+		"Missing":             missing,
+		"Restarted":           restarted,
+		"Damaged":             damaged,
+		"NewerKeys":           newerKeys,
+		"TwoOperators":        twoOperators,
+		"StatusIsWrittenOnce": statusIsWrittenOnce,
+		"UseHolds":            useHolds,
+	} {
+		t.Run(name, func(t *testing.T) { run(t, newSite(t, c)) })
+	}
+}
+
+// rows are the rows of the issue's table: a key, its change, and whether that is
+// taken while pools exist. What is taken says what it does.
+func rows(t *testing.T, s *site) {
+	const refused = ""
+	for _, c := range []struct{ key, from, to, effect string }{
+		{"storageMode", "local", "pvcPerNode", refused},
+		{"poolName", "pool", "tank", refused},
+		{"local.poolLocation", "/var/lib/dotmesh", "/mnt", refused},
+		{"pvcPerNode.storageClass", "standard", "fast", "takes effect on new PVCs only"},
+		{"pvcPerNode.volumeMode", "Block", "Filesystem", "takes effect on new PVCs only"},
+		{"local.poolSizePerNode", "10G", "11G", "pools grow online"},
+		{"local.poolSizePerNode", "10G", "9G", refused},
+		{"pvcPerNode.pvSizePerNode", "10G", "11G", "pools grow online"},
+		{"pvcPerNode.pvSizePerNode", "10G", "9G", refused},
+		{"kubeletDir", "/var/lib/kubelet", "/data/kubelet", "rolls out, one node at a time"},
+		{"nodeSelector", "", "disk=ssd", "takes effect at once"},
+		{"upgradesUrl", "", "https://a.example/", "takes effect at once"},
+		{"upgradesIntervalSeconds", "14400", "3600", "takes effect at once"},
+		{"logAddress", "", "tcp://logs:601", "takes effect at once"},
+		{"replicas", "2", "all", "takes effect at once"},
+		{"syncInterval", "60s", "30s", "takes effect at once"},
+		{"failoverAfter", "180s", "10m", "takes effect at once"},
+	} {
+		for _, pools := range []bool{false, true} {
+			if !pools && c.effect != refused {
+				continue // no other than with pools
+			}
+			t.Run(fmt.Sprintf("%s=%s,pools=%v", c.key, strings.ReplaceAll(c.to, "/", "_"), pools), func(t *testing.T) {
+				s := newSite(t, s.client)
+				s.write(map[string]string{c.key: c.from})
+				s.reconcile()
+				if pools {
+					s.makePVC()
+				}
+				from, changes := s.inForce()[c.key], s.changes
+				s.write(map[string]string{c.key: c.to})
+				s.reconcile()
+				if pools && c.effect == refused {
+					if got := s.inForce()[c.key]; got != from || s.changes != changes {
+						t.Errorf("%q is in force, want %q", got, from)
+					}
+					for _, part := range []string{c.key + ": cannot", "make a new cluster", "pull the dots across"} {
+						s.wantEvent("ConfigurationRefused", part)
+						s.wantStatus("refused, since ", part, "The last good values hold")
+					}
+					return
+				}
+				want := parse(t, map[string]string{c.key: c.to}).Data()[c.key]
+				if got := s.inForce()[c.key]; got != want || s.changes != changes+1 || len(s.settings.Refused()) > 0 {
+					t.Errorf("%q is in force, want %q; refused: %v", got, want, s.settings.Refused())
+				}
+				s.wantEvent("ConfigurationChanged", c.key+": ")
+				if pools {
+					s.wantEvent("ConfigurationChanged", c.effect)
+				}
+				s.wantStatus("ok, since ")
+			})
+		}
+	}
+}
+
+func nothingHalfTaken(t *testing.T, s *site) {
+	s.write(map[string]string{"replicas": "2"})
+	s.reconcile()
+	before := s.inForce()
+	s.write(map[string]string{"replicas": "3", "storageMode": "cloud", "local.poolSizePerNode": "much", "nodeselector": "x"})
+	s.reconcile()
+	if !maps.Equal(s.inForce(), before) || !maps.Equal(s.kept().Data, before) {
+		t.Errorf("%v is in force and %v kept, want %v", s.inForce(), s.kept().Data, before)
+	}
+	var keys []string
+	for _, e := range s.events {
+		if strings.HasPrefix(e, "Warning ConfigurationRefused") {
+			keys = append(keys, strings.Fields(e)[3])
+		}
+	}
+	if want := []string{"storageMode:", "local.poolSizePerNode:", "nodeselector:"}; !slices.Equal(keys, want) {
+		t.Errorf("Events tell of %v, want one for each of %v", keys, want)
+	}
+	s.write(map[string]string{"replicas": "3"})
+	s.reconcile()
+	if got := s.inForce()["replicas"]; got != "3" || len(s.settings.Refused()) > 0 {
+		t.Errorf("mended: replicas %s, refused %v", got, s.settings.Refused())
+	}
+	s.wantStatus("ok, since ")
+}
+
+func malformed(t *testing.T, s *site) {
+	s.write(map[string]string{"replicas": "7"})
+	s.reconcile()
+	many := map[string]string{}
+	for i := range 5000 {
+		many[fmt.Sprintf("key-%d", i)] = "x"
+	}
+	for name, data := range map[string]map[string]string{
+		"control characters": {"poolName": "a\x00b\x1b[31m", "nodeSelector": "\u202e=,,"},
+		"a long value":       {"logAddress": strings.Repeat("a", 500_000)},
+		"a long key":         {strings.Repeat("k", 253): "x"},
+		"many keys":          many,
+		"a script":           {"local.poolLocation": "/x; rm -rf /", "kubeletDir": "../../etc"},
+		"a negative size":    {"local.poolSizePerNode": "-1G", "pvcPerNode.pvSizePerNode": "1e99"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func(t *testing.T) { s.T = t }(s.T)
+			s.T, s.events = t, nil
+			s.write(data)
+			s.reconcile()
+			if got := s.inForce()["replicas"]; got != "7" {
+				t.Errorf("replicas is %s, want the last good value", got)
+			}
+			if n := len(s.events); n == 0 || n > 31 {
+				t.Errorf("%d Events", n)
+			}
+			s.wantStatus("refused, since ")
+			if n := len(s.user().Annotations[settings.StatusAnnotation]); n > 20_000 {
+				t.Errorf("the status has %d bytes", n)
+			}
+			if !maps.Equal(s.user().Data, data) {
+				t.Error("the user's data was changed")
+			}
+		})
+	}
+}
+
+func missing(t *testing.T, s *site) {
+	s.reconcile()
+	if want := parse(t, nil).Data(); !maps.Equal(s.inForce(), want) {
+		t.Errorf("%v is in force, want the defaults", s.inForce())
+	}
+	s.wantEvent("ConfigurationMissing", "does not exist")
+	s.write(map[string]string{"nodeSelector": "disk=ssd"})
+	s.reconcile()
+	if err := s.client.Delete(s.Context(), s.user()); err != nil {
+		t.Fatal(err)
+	}
+	s.reconcile()
+	if got := s.inForce()["nodeSelector"]; got != "disk=ssd" {
+		t.Errorf("deleted: the selector is %q, want the last good one", got)
+	}
+}
+
+func restarted(t *testing.T, s *site) {
+	s.write(map[string]string{"replicas": "5"})
+	s.reconcile()
+	s.write(map[string]string{"replicas": "none"})
+	s.restart()
+	s.reconcile()
+	if got := s.inForce()["replicas"]; got != "5" || len(s.settings.Refused()) != 1 {
+		t.Errorf("replicas is %q, refused %v, want the last good value", got, s.settings.Refused())
+	}
+}
+
+func damaged(t *testing.T, s *site) {
+	s.write(map[string]string{"poolName": "tank"})
+	s.reconcile()
+	pvc := s.makePVC()
+	kept := s.kept()
+	kept.Data["poolName"] = "/"
+	if err := s.client.Update(s.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	s.restart()
+	s.reconcile()
+	if got := s.inForce(); got != nil {
+		t.Errorf("with pools %v is in force, though what they were made with is not known", got)
+	}
+	s.wantStatus("refused, since ", "dotmesh-settings", "Mend it, or delete it")
+	s.deletePVC(pvc)
+	s.reconcile()
+	if got := s.inForce()["poolName"]; got != "tank" {
+		t.Errorf("without pools the name is %q", got)
+	}
+}
+
+func newerKeys(t *testing.T, s *site) {
+	s.write(map[string]string{"replicas": "5"})
+	s.reconcile()
+	kept := s.kept()
+	kept.Data["newerVersion"], kept.Data["keyOfTomorrow"] = "v9", "x"
+	if err := s.client.Update(s.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
+	s.restart()
+	s.write(map[string]string{"replicas": "6"})
+	s.reconcile()
+	if got := s.kept().Data; got["newerVersion"] != "v9" || got["keyOfTomorrow"] != "x" || got["replicas"] != "6" {
+		t.Errorf("kept: %v", got)
+	}
+}
+
+// twoOperators has another operator put a configuration in force after this one
+// has read the last good one.
+func twoOperators(t *testing.T, s *site) {
+	s.write(map[string]string{"replicas": "2"})
+	s.reconcile()
+	other := newSettings(s, s.client)
+	stale := &staleReader{Reader: s.client, kept: s.kept()}
+	s.settings = newSettings(s, stale)
+	s.reconcile()
+	s.write(map[string]string{"replicas": "3"})
+	if _, err := other.Reconcile(t.Context(), reconcile.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	s.write(map[string]string{"replicas": "4"})
+	if _, err := s.settings.Reconcile(t.Context(), reconcile.Request{}); !apierrors.IsConflict(err) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	if got := s.inForce()["replicas"]; got != "2" || s.kept().Data["replicas"] != "3" {
+		t.Errorf("after the conflict %s is in force and %s kept", got, s.kept().Data["replicas"])
+	}
+	stale.kept = nil
+	s.reconcile()
+	if got := s.inForce()["replicas"]; got != "4" || s.kept().Data["replicas"] != "4" {
+		t.Errorf("%s is in force and %s kept, want what the user wrote last", got, s.kept().Data["replicas"])
+	}
+}
+
+func statusIsWrittenOnce(t *testing.T, s *site) {
+	s.write(map[string]string{"flexvolumeDriverDir": "/x"})
+	s.reconcile()
+	s.wantStatus("ok, since ", "warning: flexvolumeDriverDir: ", "kubeletDir")
+	s.wantEvent("ConfigurationWarning", "kubeletDir")
+	before := s.user()
+	s.now = s.now.Add(time.Hour)
+	s.reconcile()
+	if after := s.user(); after.ResourceVersion != before.ResourceVersion {
+		t.Errorf("written again: %s", after.Annotations[settings.StatusAnnotation])
+	}
+}
+
+func useHolds(t *testing.T, s *site) {
+	s.write(map[string]string{"replicas": "2"})
+	s.reconcile()
+	s.write(map[string]string{"replicas": "3"})
+	done := make(chan struct{})
+	err := s.settings.Use(func(c config.Config) error {
+		go func() {
+			defer close(done)
+			_, _ = s.settings.Reconcile(context.WithoutCancel(t.Context()), reconcile.Request{})
+		}()
+		select {
+		case <-done:
+			t.Error("the configuration changed while it was used")
+		case <-time.After(200 * time.Millisecond):
+		}
+		return nil
+	})
+	<-done
+	if got := s.inForce()["replicas"]; err != nil || got != "3" {
+		t.Errorf("afterwards %s is in force, %v", got, err)
+	}
+}
+
+// site is a namespace with Settings.
+type site struct {
+	*testing.T
+	client    client.Client
+	namespace string
+	settings  *settings.Settings
+	now       time.Time
+	events    []string
+	changes   int
+}
+
+func newSite(t *testing.T, c client.Client) *site {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "dotmesh-"}}
+	if err := c.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	s := &site{T: t, client: c, namespace: ns.Name, now: time.Now()}
+	s.restart()
+	return s
+}
+
+func (s *site) restart() { s.settings = newSettings(s, s.client) }
+
+func newSettings(s *site, live client.Reader) *settings.Settings {
+	return settings.New(settings.Config{
+		Client: s.client, Live: live, Namespace: s.namespace, Events: s,
+		Changed: func() { s.changes++ },
+		Now:     func() time.Time { return s.now },
+	})
+}
+
+func (s *site) Warning(on *corev1.ObjectReference, reason, note string) {
+	s.events = append(s.events, fmt.Sprintf("Warning %s %s %s", reason, on.Name, note))
+}
+
+func (s *site) Normal(on *corev1.ObjectReference, reason, note string) {
+	s.events = append(s.events, fmt.Sprintf("Normal %s %s %s", reason, on.Name, note))
+}
+
+func (s *site) reconcile() {
+	s.Helper()
+	if _, err := s.settings.Reconcile(s.Context(), reconcile.Request{}); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// inForce is nil when nothing is.
+func (s *site) inForce() (data map[string]string) {
+	_ = s.settings.Use(func(c config.Config) error {
+		data = c.Data()
+		return nil
+	})
+	return data
+}
+
+func (s *site) get(name string) *corev1.ConfigMap {
+	s.Helper()
+	var cm corev1.ConfigMap
+	if err := s.client.Get(s.Context(), client.ObjectKey{Namespace: s.namespace, Name: name}, &cm); err != nil {
+		s.Fatal(err)
+	}
+	return &cm
+}
+
+func (s *site) user() *corev1.ConfigMap { return s.get(settings.Name) }
+func (s *site) kept() *corev1.ConfigMap { return s.get(specs.SettingsName) }
+
+// write puts the user's ConfigMap, as `kubectl replace` does.
+func (s *site) write(data map[string]string) {
+	s.Helper()
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: settings.Name}, Data: data}
+	err := s.client.Create(s.Context(), cm)
+	if apierrors.IsAlreadyExists(err) {
+		err = s.client.Update(s.Context(), cm)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *site) makePVC() *corev1.PersistentVolumeClaim {
+	s.Helper()
+	pvc := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: "pvc-", Labels: map[string]string{specs.LabelRole: specs.RolePool}},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		},
+	}
+	if err := s.client.Create(s.Context(), pvc); err != nil {
+		s.Fatal(err)
+	}
+	return pvc
+}
+
+func (s *site) deletePVC(pvc *corev1.PersistentVolumeClaim) {
+	s.Helper()
+	pvc.Finalizers = nil
+	if err := s.client.Update(s.Context(), pvc); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.client.Delete(s.Context(), pvc); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *site) wantEvent(reason, part string) {
+	s.Helper()
+	if !slices.ContainsFunc(s.events, func(e string) bool {
+		return strings.Fields(e)[1] == reason && strings.Contains(e, part)
+	}) {
+		s.Errorf("no Event %s tells %q; there are %q", reason, part, s.events)
+	}
+}
+
+func (s *site) wantStatus(begin string, parts ...string) {
+	s.Helper()
+	status := s.user().Annotations[settings.StatusAnnotation]
+	for _, part := range parts {
+		if !strings.Contains(status, part) {
+			s.Errorf("the status %q does not tell %q", status, part)
+		}
+	}
+	if !strings.HasPrefix(status, begin) {
+		s.Errorf("the status is %q, want %q", status, begin)
+	}
+}
+
+func parse(t *testing.T, data map[string]string) config.Config {
+	t.Helper()
+	c, _, err := config.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// staleReader gives the ConfigMap of ours as it was.
+type staleReader struct {
+	client.Reader
+	kept *corev1.ConfigMap
+}
+
+func (r *staleReader) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	if r.kept != nil && key.Name == specs.SettingsName {
+		r.kept.DeepCopyInto(obj.(*corev1.ConfigMap))
+		return nil
+	}
+	return r.Reader.Get(ctx, key, obj, opts...)
+}
