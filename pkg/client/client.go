@@ -38,6 +38,9 @@ type Config struct {
 	// APIKey is asked before every call, so that a key in a mounted Secret is
 	// followed when it changes.
 	APIKey func() (string, error)
+	// Certificate is asked for with every connection, where one shows who is
+	// calling instead of an API key.
+	Certificate func() (*tls.Certificate, error)
 	// Timeout bounds each call, together with the context's deadline. Default
 	// 60 s.
 	Timeout time.Duration
@@ -67,6 +70,9 @@ func New(cfg Config) (*Client, error) {
 	tlsConfig, err := cfg.Trust.tlsConfig(cfg.ServerName)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Certificate != nil {
+		tlsConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cfg.Certificate() }
 	}
 	transport := newTransport(tlsConfig)
 	return newClient(net.JoinHostPort(host, port), transport, bound(cfg.Timeout), leaveUnavailable(transport), authenticate(cfg.User, cfg.APIKey)), nil

@@ -1,0 +1,231 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/plan"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// errMoved says that the cluster is not as it was observed any more, so that the
+// action was not done and has to be decided on anew.
+var errMoved = errors.New("the cluster has moved on")
+
+// isMoved tells whether err is no failure: what was to be made is there, what was to
+// be deleted is gone, or somebody changed it since it was observed.
+func isMoved(err error) bool {
+	return errors.Is(err, errMoved) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+}
+
+// do does one action.
+func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error {
+	switch a := action.(type) {
+	case plan.LabelNode:
+		return p.labelNode(ctx, a)
+	case plan.UnlabelNode:
+		return p.unlabelNode(ctx, a)
+	case plan.CreatePVC:
+		return p.cfg.Client.Create(ctx, specs.PVC(s.Cluster, s.Config, a.Name))
+	case plan.AssignPVC:
+		return p.change(ctx, a.Change)
+	case plan.RecordPool:
+		return p.change(ctx, a.Change)
+	case plan.MarkReleased:
+		return p.change(ctx, a.Change)
+	case plan.FreePVC:
+		return p.change(ctx, a.Change)
+	case plan.DeletePVC:
+		return p.deletePVC(ctx, a)
+	case plan.GrowPVC:
+		return p.growPVC(ctx, a)
+	case plan.CreateGuard:
+		return p.cfg.Client.Create(ctx, specs.HolderBudget(s.Cluster, a.Holder))
+	case plan.DeleteGuard:
+		return p.cfg.Client.Delete(ctx, &policyv1.PodDisruptionBudget{ObjectMeta: p.named(a.Name)})
+	case plan.CreateHolder:
+		return p.cfg.Client.Create(ctx, specs.HolderPod(s.Cluster, a.Holder))
+	case plan.DeleteHolder:
+		return p.deletePod(ctx, a.PodRef)
+	case plan.CreateServer:
+		return p.createServer(ctx, s, a)
+	case plan.DeleteServer:
+		return p.deletePod(ctx, a.PodRef)
+	case plan.Release:
+		return p.release(ctx, s, a)
+	case plan.Warn:
+		p.cfg.Events.Warning(p.reference(s, a.Object), a.Reason, a.Message)
+		return nil
+	}
+	return fmt.Errorf("no way is known to %s", action)
+}
+
+func (p *Pools) named(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: p.cfg.Cluster.Namespace, Name: name}
+}
+
+func (p *Pools) labelNode(ctx context.Context, a plan.LabelNode) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, specs.LabelServer, specs.True)
+	return p.cfg.Client.Patch(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: a.Node}}, client.RawPatch(types.MergePatchType, patch))
+}
+
+func (p *Pools) unlabelNode(ctx context.Context, a plan.UnlabelNode) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"resourceVersion":%q,"labels":{%q:null}}}`, a.ResourceVersion, specs.LabelServer)
+	return p.cfg.Client.Patch(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: a.Node}}, client.RawPatch(types.MergePatchType, patch))
+}
+
+// claim reads the PVC that was observed, and no other version of it.
+func (p *Pools) claim(ctx context.Context, ref plan.PVCRef) (*corev1.PersistentVolumeClaim, error) {
+	var pvc corev1.PersistentVolumeClaim
+	if err := p.cfg.Client.Get(ctx, client.ObjectKey{Namespace: p.cfg.Cluster.Namespace, Name: ref.Name}, &pvc); err != nil {
+		return nil, err
+	}
+	if pvc.UID != ref.UID || pvc.ResourceVersion != ref.ResourceVersion {
+		return nil, errMoved
+	}
+	return &pvc, nil
+}
+
+// change writes an assignment; the API server compares the resourceVersion.
+func (p *Pools) change(ctx context.Context, c plan.Change) error {
+	pvc, err := p.claim(ctx, c.PVCRef)
+	if err != nil {
+		return err
+	}
+	next := pvc.DeepCopy()
+	next.Annotations = c.To.Write(pvc.Annotations)
+	return p.cfg.Client.Patch(ctx, next, client.MergeFromWithOptions(pvc, client.MergeFromWithOptimisticLock{}))
+}
+
+// growPVC asks for more. Where the PVC's class does not allow it, a person has to.
+func (p *Pools) growPVC(ctx context.Context, a plan.GrowPVC) error {
+	pvc, err := p.claim(ctx, a.PVCRef)
+	if err != nil {
+		return err
+	}
+	next := pvc.DeepCopy()
+	next.Spec.Resources.Requests[corev1.ResourceStorage] = *resource.NewQuantity(a.Bytes, resource.BinarySI)
+	err = p.cfg.Client.Patch(ctx, next, client.MergeFromWithOptions(pvc, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		p.cfg.Events.Warning(&corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: pvc.Namespace, Name: pvc.Name, UID: pvc.UID},
+			"CannotGrow", fmt.Sprintf("cannot grow to %s, as the configuration wants: %v; does its StorageClass have allowVolumeExpansion?", next.Spec.Resources.Requests.Storage(), err))
+		return nil
+	}
+	return err
+}
+
+func (p *Pools) deletePVC(ctx context.Context, a plan.DeletePVC) error {
+	return p.cfg.Client.Delete(ctx, &corev1.PersistentVolumeClaim{ObjectMeta: p.named(a.Name)},
+		client.Preconditions{UID: &a.UID, ResourceVersion: &a.ResourceVersion})
+}
+
+func (p *Pools) deletePod(ctx context.Context, ref plan.PodRef) error {
+	opts := []client.DeleteOption{client.Preconditions{UID: &ref.UID}}
+	if ref.Force {
+		opts = append(opts, client.GracePeriodSeconds(0))
+	}
+	return p.cfg.Client.Delete(ctx, &corev1.Pod{ObjectMeta: p.named(ref.Name)}, opts...)
+}
+
+// createServer makes a server's pod. One that may take a pool over, which nobody
+// exported, is made only if the volume is attached to its node alone as of now.
+func (p *Pools) createServer(ctx context.Context, s plan.State, a plan.CreateServer) error {
+	if a.Claim != nil && a.Claim.TakeOver {
+		if err := p.attachedOnlyTo(ctx, s, a.Claim.UID, a.Node); err != nil {
+			return err
+		}
+	}
+	return p.cfg.Client.Create(ctx, specs.ServerPod(s.Cluster, s.Config, a.Server))
+}
+
+func (p *Pools) attachedOnlyTo(ctx context.Context, s plan.State, claim types.UID, node string) error {
+	i := slices.IndexFunc(s.PVCs, func(c plan.PVC) bool { return c.UID == claim })
+	if i < 0 {
+		return errMoved
+	}
+	var attachments storagev1.VolumeAttachmentList
+	if err := p.cfg.Live.List(ctx, &attachments); err != nil {
+		return fmt.Errorf("list VolumeAttachments: %w", err)
+	}
+	here := false
+	for _, a := range attachments.Items {
+		if name := a.Spec.Source.PersistentVolumeName; name == nil || *name != s.PVCs[i].Volume {
+			continue
+		}
+		if a.Spec.NodeName != node {
+			return errMoved
+		}
+		here = true
+	}
+	if !here {
+		return errMoved
+	}
+	return nil
+}
+
+// release asks a server to export its pool. That it refuses is no failure; who uses
+// the pool is told on the node.
+func (p *Pools) release(ctx context.Context, s plan.State, a plan.Release) error {
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	var pod corev1.Pod
+	if err := p.cfg.Client.Get(ctx, client.ObjectKey{Namespace: p.cfg.Cluster.Namespace, Name: a.Name}, &pod); err != nil {
+		return err
+	}
+	if pod.UID != a.UID || pod.Status.PodIP == "" {
+		return errMoved
+	}
+	defer p.seen.forget(a.UID)
+	answer, err := p.cfg.Servers.Release(ctx, addressOf(pod), a.Generation)
+	if err != nil || answer.Released {
+		return err
+	}
+	note := fmt.Sprintf("the pool of %s cannot be exported: %s", a.Name, answer.Reason)
+	if len(answer.Holders) > 0 {
+		note += ": " + strings.Join(answer.Holders, ", ")
+	}
+	p.cfg.Events.Warning(p.reference(s, plan.Object{Kind: "Node", Name: pod.Annotations[specs.AnnotationNodeName]}), "PoolInUse", note)
+	return nil
+}
+
+// reference finds the UID of what an Event is about, without which `kubectl
+// describe` does not show it.
+func (p *Pools) reference(s plan.State, o plan.Object) *corev1.ObjectReference {
+	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: o.Kind, Name: o.Name}
+	if o.Kind == "Node" {
+		for _, n := range s.Nodes {
+			if n.Name == o.Name {
+				ref.UID = n.UID
+			}
+		}
+		return ref
+	}
+	ref.Namespace = p.cfg.Cluster.Namespace
+	for _, c := range s.PVCs {
+		if o.Kind == "PersistentVolumeClaim" && c.Name == o.Name {
+			ref.UID = c.UID
+		}
+	}
+	pods := slices.Clone(s.Holders)
+	for _, server := range s.Servers {
+		pods = append(pods, server.Pod)
+	}
+	for _, pod := range pods {
+		if o.Kind == "Pod" && pod.Name == o.Name {
+			ref.UID = pod.UID
+		}
+	}
+	return ref
+}

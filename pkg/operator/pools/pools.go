@@ -1,0 +1,123 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/plan"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+const (
+	// every is how often the cluster is observed without anything having told of a
+	// change: what servers say changes silently.
+	every = 10 * time.Second
+	// soon is when to look again after something was done, or met a conflict.
+	soon = time.Second
+	// roundTimeout bounds one round: the servers are asked at once, and actions are
+	// single calls but for releases.
+	roundTimeout = 3 * time.Minute
+)
+
+// Settings know the configuration in force, which stays until f returns.
+type Settings interface {
+	Use(f func(config.Config) error) error
+}
+
+// Events tells people of an object.
+type Events interface {
+	Warning(on *corev1.ObjectReference, reason, note string)
+	Normal(on *corev1.ObjectReference, reason, note string)
+}
+
+// Reporter is shown every round.
+type Reporter interface {
+	Observed(ctx context.Context, o Observation)
+	Failed(action string)
+}
+
+// Config is what Pools need.
+type Config struct {
+	// Client may read from a cache.
+	Client client.Client
+	// Live reads from the API server: for what must not be behind.
+	Live client.Reader
+	// Cluster lacks the Owner, which is observed.
+	Cluster  specs.Cluster
+	Settings Settings
+	Servers  Servers
+	Events   Events
+	Reporter Reporter
+	Now      func() time.Time
+	// Hook is passed after every action.
+	Hook crash.Hook
+}
+
+// Pools is the reconciler.
+type Pools struct {
+	cfg  Config
+	seen *seen
+}
+
+// New makes Pools that have asked no server yet.
+func New(cfg Config) *Pools { return &Pools{cfg: cfg, seen: newSeen(cfg.Servers, cfg.Now)} }
+
+// Observation is what a round saw.
+type Observation struct {
+	State    plan.State
+	Statuses map[string]Status // by server pod, of those that have answered
+}
+
+// Reconcile does a round.
+func (p *Pools) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
+	done, err := p.Round(ctx)
+	if done {
+		return reconcile.Result{RequeueAfter: soon}, err
+	}
+	return reconcile.Result{RequeueAfter: every}, err
+}
+
+// Round observes, and does what can be done; it tells whether something was, or
+// whether the cluster has moved meanwhile, so that there may be more to do.
+func (p *Pools) Round(ctx context.Context) (done bool, err error) {
+	err = p.cfg.Settings.Use(func(c config.Config) error {
+		o, err := p.observe(ctx, c)
+		if err != nil || o.State.Cluster.Owner == "" {
+			return err
+		}
+		p.cfg.Reporter.Observed(ctx, o)
+		done, err = p.apply(ctx, o.State, plan.Next(o.State))
+		return err
+	})
+	return done, err
+}
+
+// apply does all actions, and goes on after one that fails.
+func (p *Pools) apply(ctx context.Context, s plan.State, actions []plan.Action) (done bool, err error) {
+	logger := klog.FromContext(ctx)
+	var failed []error
+	for _, a := range actions {
+		outcome := p.do(ctx, s, a)
+		if _, warning := a.(plan.Warn); !warning {
+			done = true
+			logger.Info("did", "action", a.String(), "outcome", outcome)
+		}
+		p.cfg.Hook.Pass(ctx, pointOf(a))
+		if outcome != nil && !isMoved(outcome) {
+			p.cfg.Reporter.Failed(fmt.Sprintf("%T", a))
+			failed = append(failed, fmt.Errorf("%s: %w", a, outcome))
+		}
+	}
+	return done, errors.Join(failed...)
+}
