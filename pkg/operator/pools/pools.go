@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +27,13 @@ const (
 	// roundTimeout bounds one round: the servers are asked at once, and actions are
 	// single calls but for releases.
 	roundTimeout = 3 * time.Minute
+)
+
+// The Secret that the user makes, and what servers read in it.
+const (
+	userSecret   = "dotmesh"
+	apiKeyFile   = "dotmesh-api-key.txt"
+	passwordFile = "dotmesh-admin-password.txt"
 )
 
 // Settings know the configuration in force, which stays until f returns.
@@ -97,10 +105,34 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 			return err
 		}
 		p.cfg.Reporter.Observed(ctx, o)
-		done, err = p.apply(ctx, o.State, plan.Next(o.State))
+		actions, err := p.allowed(ctx, o.State, plan.Next(o.State))
+		if err != nil {
+			return err
+		}
+		done, err = p.apply(ctx, o.State, actions)
 		return err
 	})
 	return done, err
+}
+
+// allowed are the actions without those that make servers, where the Secret that
+// servers need is missing: it is the user's to make.
+func (p *Pools) allowed(ctx context.Context, s plan.State, actions []plan.Action) ([]plan.Action, error) {
+	var secret corev1.Secret
+	err := p.cfg.Client.Get(ctx, client.ObjectKey{Namespace: s.Cluster.Namespace, Name: userSecret}, &secret)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read Secret %s: %w", userSecret, err)
+	}
+	if len(secret.Data[apiKeyFile]) > 0 && len(secret.Data[passwordFile]) > 0 {
+		return actions, nil
+	}
+	p.cfg.Events.Warning(&corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: s.Cluster.Namespace, Name: specs.SettingsName, UID: s.Cluster.Owner},
+		"SecretMissing", fmt.Sprintf("no server is made before you create the Secret %[2]s: kubectl -n %[1]s create secret generic %[2]s --from-file=%[3]s --from-file=%[4]s, with files that hold the admin's API key and password",
+			s.Cluster.Namespace, userSecret, apiKeyFile, passwordFile))
+	return slices.DeleteFunc(actions, func(a plan.Action) bool {
+		_, makes := a.(plan.CreateServer)
+		return makes
+	}), nil
 }
 
 // apply does all actions, and goes on after one that fails.
