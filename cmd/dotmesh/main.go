@@ -1,6 +1,6 @@
 // Command dotmesh runs one of the parts of a dotmesh cluster; its subcommands
-// say which. Only the node's name comes from elsewhere where no flag gives it: from
-// $NODE_NAME, else the host.
+// say which. Only the name of the node, and that of the operator's pod, come from
+// elsewhere: the node's from $NODE_NAME, else the host, the pod's from $POD_NAME.
 package main
 
 import (
@@ -36,7 +36,7 @@ func newCommand() *cobra.Command {
 		Version:       version(),
 	}
 	addLogFlags(root)
-	root.AddCommand(newServerCommand(), newNodeCommand(), newControllerCommand(), newHolderCommand(), newCertsCommand(), newEtcdSnapshotCommand())
+	root.AddCommand(newServerCommand(), newNodeCommand(), newControllerCommand(), newOperatorCommand(), newHolderCommand(), newCertsCommand(), newEtcdSnapshotCommand())
 	return root
 }
 

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,7 +45,7 @@ func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error 
 	case plan.MarkReleased:
 		return p.change(ctx, a.Change)
 	case plan.FreePVC:
-		return p.change(ctx, a.Change)
+		return p.freePVC(ctx, a)
 	case plan.DeletePVC:
 		return p.deletePVC(ctx, a)
 	case plan.GrowPVC:
@@ -56,13 +55,13 @@ func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error 
 	case plan.DeleteGuard:
 		return p.cfg.Client.Delete(ctx, &policyv1.PodDisruptionBudget{ObjectMeta: p.named(a.Name)})
 	case plan.CreateHolder:
-		return p.cfg.Client.Create(ctx, specs.HolderPod(s.Cluster, a.Holder))
+		return p.createHolder(ctx, s, a)
 	case plan.DeleteHolder:
-		return p.deletePod(ctx, a.PodRef)
+		return p.deletePod(ctx, s, a.PodRef)
 	case plan.CreateServer:
 		return p.createServer(ctx, s, a)
 	case plan.DeleteServer:
-		return p.deletePod(ctx, a.PodRef)
+		return p.deletePod(ctx, s, a.PodRef)
 	case plan.Release:
 		return p.release(ctx, s, a)
 	case plan.Warn:
@@ -131,48 +130,16 @@ func (p *Pools) deletePVC(ctx context.Context, a plan.DeletePVC) error {
 		client.Preconditions{UID: &a.UID, ResourceVersion: &a.ResourceVersion})
 }
 
-func (p *Pools) deletePod(ctx context.Context, ref plan.PodRef) error {
+// deletePod deletes one pod, and none that was made in its place.
+func (p *Pools) deletePod(ctx context.Context, s plan.State, ref plan.PodRef) error {
 	opts := []client.DeleteOption{client.Preconditions{UID: &ref.UID}}
 	if ref.Force {
+		if err := p.stillDead(ctx, nodeOfPod(s, ref.UID)); err != nil {
+			return err
+		}
 		opts = append(opts, client.GracePeriodSeconds(0))
 	}
 	return p.cfg.Client.Delete(ctx, &corev1.Pod{ObjectMeta: p.named(ref.Name)}, opts...)
-}
-
-// createServer makes a server's pod. One that may take a pool over, which nobody
-// exported, is made only if the volume is attached to its node alone as of now.
-func (p *Pools) createServer(ctx context.Context, s plan.State, a plan.CreateServer) error {
-	if a.Claim != nil && a.Claim.TakeOver {
-		if err := p.attachedOnlyTo(ctx, s, a.Claim.UID, a.Node); err != nil {
-			return err
-		}
-	}
-	return p.cfg.Client.Create(ctx, specs.ServerPod(s.Cluster, s.Config, a.Server))
-}
-
-func (p *Pools) attachedOnlyTo(ctx context.Context, s plan.State, claim types.UID, node string) error {
-	i := slices.IndexFunc(s.PVCs, func(c plan.PVC) bool { return c.UID == claim })
-	if i < 0 {
-		return errMoved
-	}
-	var attachments storagev1.VolumeAttachmentList
-	if err := p.cfg.Live.List(ctx, &attachments); err != nil {
-		return fmt.Errorf("list VolumeAttachments: %w", err)
-	}
-	here := false
-	for _, a := range attachments.Items {
-		if name := a.Spec.Source.PersistentVolumeName; name == nil || *name != s.PVCs[i].Volume {
-			continue
-		}
-		if a.Spec.NodeName != node {
-			return errMoved
-		}
-		here = true
-	}
-	if !here {
-		return errMoved
-	}
-	return nil
 }
 
 // release asks a server to export its pool. That it refuses is no failure; who uses
@@ -218,14 +185,28 @@ func (p *Pools) reference(s plan.State, o plan.Object) *corev1.ObjectReference {
 			ref.UID = c.UID
 		}
 	}
-	pods := slices.Clone(s.Holders)
-	for _, server := range s.Servers {
-		pods = append(pods, server.Pod)
-	}
-	for _, pod := range pods {
+	for _, pod := range pods(s) {
 		if o.Kind == "Pod" && pod.Name == o.Name {
 			ref.UID = pod.UID
 		}
 	}
 	return ref
+}
+
+// pods are servers and holders.
+func pods(s plan.State) []plan.Pod {
+	all := slices.Clone(s.Holders)
+	for _, server := range s.Servers {
+		all = append(all, server.Pod)
+	}
+	return all
+}
+
+func nodeOfPod(s plan.State, uid types.UID) string {
+	for _, pod := range pods(s) {
+		if pod.UID == uid {
+			return pod.Node
+		}
+	}
+	return ""
 }

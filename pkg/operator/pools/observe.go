@@ -3,6 +3,7 @@ package pools
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,16 +52,18 @@ func (p *Pools) readNodes(ctx context.Context, s *plan.State) error {
 
 func nodeOf(n corev1.Node) plan.Node {
 	node := plan.Node{
-		Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Labels: n.Labels,
+		Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Labels: n.Labels, Taints: n.Spec.Taints,
 		Cordoned: n.Spec.Unschedulable, Deleting: n.DeletionTimestamp != nil,
 	}
-	for _, t := range n.Spec.Taints {
-		node.OutOfService = node.OutOfService || t.Key == corev1.TaintNodeOutOfService
-	}
+	node.OutOfService = isOutOfService(n)
 	for _, c := range n.Status.Conditions {
 		node.Ready = node.Ready || c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	}
 	return node
+}
+
+func isOutOfService(n corev1.Node) bool {
+	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
 }
 
 // readClaims reads the PVCs, their PersistentVolumes, and where those are attached.

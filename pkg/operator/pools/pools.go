@@ -29,13 +29,6 @@ const (
 	roundTimeout = 3 * time.Minute
 )
 
-// The Secret that the user makes, and what servers read in it.
-const (
-	userSecret   = "dotmesh"
-	apiKeyFile   = "dotmesh-api-key.txt"
-	passwordFile = "dotmesh-admin-password.txt"
-)
-
 // Settings know the configuration in force, which stays until f returns.
 type Settings interface {
 	Use(f func(config.Config) error) error
@@ -65,6 +58,8 @@ type Config struct {
 	Servers  Servers
 	Events   Events
 	Reporter Reporter
+	// Missing tells what servers need that is not there, "" for nothing.
+	Missing func(ctx context.Context) (string, error)
 	Now      func() time.Time
 	// Hook is passed after every action.
 	Hook crash.Hook
@@ -105,7 +100,7 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 			return err
 		}
 		p.cfg.Reporter.Observed(ctx, o)
-		actions, err := p.allowed(ctx, o.State, plan.Next(o.State))
+		actions, err := p.allowed(ctx, plan.Next(o.State))
 		if err != nil {
 			return err
 		}
@@ -115,20 +110,17 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 	return done, err
 }
 
-// allowed are the actions without those that make servers, where the Secret that
-// servers need is missing: it is the user's to make.
-func (p *Pools) allowed(ctx context.Context, s plan.State, actions []plan.Action) ([]plan.Action, error) {
-	var secret corev1.Secret
-	err := p.cfg.Client.Get(ctx, client.ObjectKey{Namespace: s.Cluster.Namespace, Name: userSecret}, &secret)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("read Secret %s: %w", userSecret, err)
+// allowed are the actions without those that make servers, while these would wait in
+// vain for a Secret.
+func (p *Pools) allowed(ctx context.Context, actions []plan.Action) ([]plan.Action, error) {
+	missing, err := p.cfg.Missing(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for what servers need: %w", err)
 	}
-	if len(secret.Data[apiKeyFile]) > 0 && len(secret.Data[passwordFile]) > 0 {
+	if missing == "" {
 		return actions, nil
 	}
-	p.cfg.Events.Warning(&corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: s.Cluster.Namespace, Name: specs.SettingsName, UID: s.Cluster.Owner},
-		"SecretMissing", fmt.Sprintf("no server is made before you create the Secret %[2]s: kubectl -n %[1]s create secret generic %[2]s --from-file=%[3]s --from-file=%[4]s, with files that hold the admin's API key and password",
-			s.Cluster.Namespace, userSecret, apiKeyFile, passwordFile))
+	klog.FromContext(ctx).Info("no server is made", "reason", missing)
 	return slices.DeleteFunc(actions, func(a plan.Action) bool {
 		_, makes := a.(plan.CreateServer)
 		return makes

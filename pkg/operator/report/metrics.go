@@ -3,15 +3,16 @@ package report
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/plan"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/pools"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
 // Metrics are the operator's own; controller-runtime adds those of its work.
 type Metrics struct {
-	nodes, servers, ready prometheus.Gauge
-	pools, claims         *prometheus.GaugeVec
-	errors                *prometheus.CounterVec
+	nodes, servers, ready  prometheus.Gauge
+	pools, claims, rollout *prometheus.GaugeVec
+	errors                 *prometheus.CounterVec
 }
 
 // NewMetrics registers them. refused tells whether the ConfigMap is not in force.
@@ -26,6 +27,9 @@ func NewMetrics(reg prometheus.Registerer, refused func() bool) (*Metrics, error
 		claims: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "dotmesh_operator_pvcs", Help: "PersistentVolumeClaims for pools: free, or held for a node.",
 		}, []string{"state"}),
+		rollout: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "dotmesh_operator_rollout", Help: "1 for how far servers are with the image and configuration that are wanted: done, running, or stopped at one that does not come up.",
+		}, []string{"state"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dotmesh_operator_action_errors_total", Help: "Actions that failed, by kind.",
 		}, []string{"action"}),
@@ -38,7 +42,7 @@ func NewMetrics(reg prometheus.Registerer, refused func() bool) (*Metrics, error
 		}
 		return 0
 	})
-	for _, c := range []prometheus.Collector{m.nodes, m.servers, m.ready, m.pools, m.claims, m.errors, configuration} {
+	for _, c := range []prometheus.Collector{m.nodes, m.servers, m.ready, m.pools, m.claims, m.rollout, m.errors, configuration} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -76,6 +80,7 @@ func (m *Metrics) observed(o pools.Observation) {
 	m.ready.Set(float64(ready))
 	set(m.pools, health)
 	set(m.claims, claims)
+	set(m.rollout, map[string]int{string(plan.RolloutOf(o.State).State): 1})
 }
 
 func set(v *prometheus.GaugeVec, counts map[string]int) {

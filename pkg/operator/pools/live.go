@@ -1,0 +1,101 @@
+package pools
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/plan"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// What is made or freed here cannot be taken back where a cache was behind. So the
+// API server is asked once more, just before.
+
+// freePVC takes a PVC from its node, from a dead one only if that is dead still.
+func (p *Pools) freePVC(ctx context.Context, a plan.FreePVC) error {
+	if a.Dead != "" {
+		if err := p.stillDead(ctx, a.Dead); err != nil {
+			return err
+		}
+	}
+	return p.change(ctx, a.Change)
+}
+
+// stillDead is errMoved for a node that is there and in service.
+func (p *Pools) stillDead(ctx context.Context, name string) error {
+	var node corev1.Node
+	err := p.cfg.Live.Get(ctx, client.ObjectKey{Name: name}, &node)
+	switch {
+	case apierrors.IsNotFound(err) && name != "":
+		return nil
+	case err != nil:
+		return fmt.Errorf("read node %q: %w", name, err)
+	case !isOutOfService(node):
+		return errMoved
+	}
+	return nil
+}
+
+func (p *Pools) createHolder(ctx context.Context, s plan.State, a plan.CreateHolder) error {
+	if _, err := p.stillAssigned(ctx, a.Claim, a.Node); err != nil {
+		return err
+	}
+	return p.cfg.Client.Create(ctx, specs.HolderPod(s.Cluster, a.Holder))
+}
+
+// createServer makes a server's pod. One that may take a pool over, which nobody
+// exported, is made only if the volume is attached to its node alone.
+func (p *Pools) createServer(ctx context.Context, s plan.State, a plan.CreateServer) error {
+	if a.Claim != nil {
+		volume, err := p.stillAssigned(ctx, *a.Claim, a.Node)
+		if err == nil && a.Claim.TakeOver {
+			err = p.attachedOnlyTo(ctx, volume, a.Node)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return p.cfg.Client.Create(ctx, specs.ServerPod(s.Cluster, s.Config, a.Server))
+}
+
+// stillAssigned is errMoved unless the PVC is the node's, in this generation. It
+// gives the name of the PersistentVolume.
+func (p *Pools) stillAssigned(ctx context.Context, claim specs.Claim, node string) (volume string, err error) {
+	var pvc corev1.PersistentVolumeClaim
+	if err := p.cfg.Live.Get(ctx, client.ObjectKey{Namespace: p.cfg.Cluster.Namespace, Name: claim.PVC}, &pvc); err != nil {
+		return "", err
+	}
+	a, err := specs.ParseAssignment(pvc.Annotations)
+	if err != nil || pvc.UID != claim.UID || a.Node != node || a.Generation != claim.Generation {
+		return "", errMoved
+	}
+	return pvc.Spec.VolumeName, nil
+}
+
+// attachedOnlyTo is errMoved unless the volume is attached to the node, and nowhere
+// else.
+func (p *Pools) attachedOnlyTo(ctx context.Context, volume, node string) error {
+	var attachments storagev1.VolumeAttachmentList
+	if err := p.cfg.Live.List(ctx, &attachments); err != nil {
+		return fmt.Errorf("list VolumeAttachments: %w", err)
+	}
+	here := false
+	for _, a := range attachments.Items {
+		if name := a.Spec.Source.PersistentVolumeName; name == nil || *name != volume {
+			continue
+		}
+		if a.Spec.NodeName != node {
+			return errMoved
+		}
+		here = true
+	}
+	if !here {
+		return errMoved
+	}
+	return nil
+}
