@@ -60,7 +60,7 @@ type Config struct {
 	Reporter Reporter
 	// Missing tells what servers need that is not there, "" for nothing.
 	Missing func(ctx context.Context) (string, error)
-	Now      func() time.Time
+	Now     func() time.Time
 	// Hook is passed after every action.
 	Hook crash.Hook
 }

@@ -1,0 +1,438 @@
+//go:build apiserver
+
+package pools_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+	"github.com/dotmesh-io/dotmesh-csi/test/apiserver"
+)
+
+var perNode = map[string]string{"storageMode": "pvcPerNode"}
+
+// TestPools has all its cases on one API server, one after another: they share its
+// nodes.
+func TestPools(t *testing.T) {
+	ctrl.SetLogger(klog.Background())
+	api := apiserver.Start(t)
+	c, err := client.New(api.Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	standard(t, c)
+	for _, test := range []struct {
+		name   string
+		config map[string]string
+		run    func(*testing.T, *world)
+	}{
+		{"Local", nil, local},
+		{"NodesComeAndGo", perNode, nodesComeAndGo},
+		{"InUseIsNeverReleased", perNode, inUseIsNeverReleased},
+		{"ServerPodsMayGo", perNode, serverPodsMayGo},
+		{"Drain", perNode, drain},
+		{"Zones", perNode, zones},
+		{"LongNames", perNode, longNames},
+		{"PVCBeingDeleted", perNode, pvcBeingDeleted},
+		{"DeletedNode", perNode, deletedNode},
+		{"OutOfService", perNode, outOfService},
+		{"TwoOperators", perNode, twoOperators},
+		{"SizesGrow", perNode, sizesGrow},
+		{"NewPVCsOnly", perNode, newPVCsOnly},
+		{"Selector", perNode, selector},
+		{"RolloutStops", perNode, rolloutStops},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, newWorld(t, api, c, test.config)) })
+	}
+	t.Run("KilledAtEachStepOfAdoption", func(t *testing.T) { killedAtEachStep(t, api, c) })
+}
+
+func local(t *testing.T, w *world) {
+	w.addNode("a", "z")
+	w.addNode("b", "")
+	w.settle()
+	w.wantServing(map[string][]string{"a": {""}, "b": {""}})
+	for _, pod := range w.pods(specs.ComponentServer) {
+		if want := "server-" + pod.Spec.NodeName; pod.Name != want {
+			t.Errorf("pod %s, want %s", pod.Name, want)
+		}
+		if zone := arguments(&pod)["--zone"]; (zone == "z") != (pod.Spec.NodeName == "a") {
+			t.Errorf("pod %s is told zone %q", pod.Name, zone)
+		}
+		if w.node(pod.Spec.NodeName).Labels[specs.LabelServer] != specs.True {
+			t.Errorf("node %s has no label", pod.Spec.NodeName)
+		}
+	}
+}
+
+// nodesComeAndGo replaces a node by one of another name, in order.
+func nodesComeAndGo(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.wantServing(map[string][]string{"a": {pvc}})
+	if holders, guards := w.pods(specs.ComponentHolder), w.guards(); len(holders) != 1 || len(guards) != 1 || holders[0].Name != guards[0] {
+		t.Errorf("%d holders, budgets %v, want one each of one name", len(holders), guards)
+	}
+	w.cordon("a")
+	w.settle()
+	w.wantServing(nil)
+	if got := len(w.pods(specs.ComponentHolder)) + len(w.pods(specs.ComponentServer)) + len(w.guards()) + len(w.attachments("")); got != 0 {
+		t.Errorf("%d pods, budgets and attachments are left on the node that was cordoned", got)
+	}
+	if _, labelled := w.node("a").Labels[specs.LabelServer]; labelled {
+		t.Error("the node has the label still")
+	}
+	w.addNode("b", "")
+	w.settle()
+	w.wantServing(map[string][]string{"b": {pvc}})
+	if p := w.pvc(pvc); p.Annotations[specs.AnnotationGeneration] != "2" || len(w.pvcs()) != 1 {
+		t.Errorf("the PVC's annotations are %v, and there are %d PVCs, want generation 2 of one", p.Annotations, len(w.pvcs()))
+	}
+}
+
+func inUseIsNeverReleased(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.inUse["a"] = true
+	w.cordon("a")
+	w.pass(10 * time.Minute)
+	w.wantServing(map[string][]string{"a": {pvc}})
+	w.inUse["a"] = false
+	w.pass(30 * time.Second)
+	w.wantServing(map[string][]string{"a": {pvc}}) // releaseAfter is a minute
+	w.settle()
+	w.wantServing(nil)
+}
+
+// serverPodsMayGo has the server's pod deleted, and fail, under a pool in use: the
+// world fails the test where the disk goes.
+func serverPodsMayGo(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.inUse["a"] = true
+	server := w.pods(specs.ComponentServer)[0]
+	w.must(w.client.Delete(t.Context(), &server))
+	w.settle()
+	w.wantServing(map[string][]string{"a": {pvc}})
+	failed := w.pods(specs.ComponentServer)[0]
+	if failed.UID == server.UID {
+		t.Fatal("the server's pod is the old one")
+	}
+	failed.Status.Phase = corev1.PodFailed
+	w.must(w.client.Status().Update(t.Context(), &failed))
+	w.settle()
+	w.wantServing(map[string][]string{"a": {pvc}})
+	if p := w.pvc(pvc); p.Annotations[specs.AnnotationGeneration] != "1" {
+		t.Errorf("generation %s, want the first still", p.Annotations[specs.AnnotationGeneration])
+	}
+}
+
+// drain evicts as `kubectl drain` does, with the controller that keeps budgets.
+func drain(t *testing.T, w *world) {
+	w.api.Controllers(t, "disruption-controller")
+	w.addNode("a", "")
+	w.settle()
+	w.inUse["a"] = true
+	w.cordon("a")
+	holder, server := w.pods(specs.ComponentHolder)[0], w.pods(specs.ComponentServer)[0]
+	for _, pod := range []corev1.Pod{holder, server} {
+		if owner := metav1.GetControllerOf(&pod); owner == nil {
+			t.Errorf("%s has no controller: kubectl drain refuses it", pod.Name)
+		}
+	}
+	var refusal error
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		refusal = w.evict(holder)
+		if refusal != nil && strings.Contains(refusal.Error(), "disruption budget") && !strings.Contains(refusal.Error(), "still being processed") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the budget was not processed: %v", refusal)
+		}
+	}
+	if !apierrors.IsTooManyRequests(refusal) {
+		t.Fatalf("evicting the holder: %v, want 429", refusal)
+	}
+	if err := w.evict(server); err != nil {
+		t.Errorf("evicting the server: %v, want that it may go", err)
+	}
+	w.settle()
+	if got := w.serving()["a"]; len(got) != 1 {
+		t.Error("the pool is in use, and no server is back")
+	}
+	w.inUse["a"] = false
+	w.settle()
+	if got := len(w.pods(specs.ComponentHolder)) + len(w.pods(specs.ComponentServer)); got != 0 {
+		t.Errorf("%d pods are left, and drain goes on waiting", got)
+	}
+}
+
+func (w *world) evict(pod corev1.Pod) error {
+	return w.client.SubResource("eviction").Create(w.Context(), &pod, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}})
+}
+
+func zones(t *testing.T, w *world) {
+	w.addNode("a", "east")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.cordon("a")
+	w.settle()
+	w.addNode("west1", "west")
+	w.settle()
+	if got := w.assigned()["west1"]; got == pvc || got == "" {
+		t.Errorf("node in zone west has %q; %s lies in zone east", got, pvc)
+	}
+	w.addNode("east1", "east")
+	w.settle()
+	if got := w.assigned()["east1"]; got != pvc {
+		t.Errorf("node in zone east has %q, want the free %s", got, pvc)
+	}
+}
+
+func longNames(t *testing.T, w *world) {
+	long := strings.Repeat(strings.Repeat("n", 60)+".", 3)
+	names := []string{long + "one", long + "two"}
+	for _, name := range names {
+		w.addNode(name, "")
+	}
+	w.settle()
+	for _, name := range names {
+		if len(w.serving()[name]) != 1 {
+			t.Errorf("node …%s is not served", name[len(name)-3:])
+		}
+	}
+	for _, component := range []string{specs.ComponentServer, specs.ComponentHolder} {
+		for _, pod := range w.pods(component) {
+			if len(pod.Name) > 63 || pod.Annotations[specs.AnnotationNodeName] != pod.Spec.NodeName {
+				t.Errorf("pod %s is of node %s, by its annotation %s", pod.Name, pod.Spec.NodeName, pod.Annotations[specs.AnnotationNodeName])
+			}
+		}
+	}
+}
+
+func pvcBeingDeleted(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.cordon("a")
+	w.settle()
+	w.must(w.client.Delete(t.Context(), w.pvc(pvc))) // kubernetes.io/pvc-protection keeps it
+	if w.pvc(pvc).DeletionTimestamp == nil {
+		t.Fatal("the PVC is not being deleted")
+	}
+	w.addNode("b", "")
+	w.settle()
+	if got := w.assigned()["b"]; got == pvc || got == "" {
+		t.Errorf("node b has %q, want another than the one that is being deleted", got)
+	}
+}
+
+// deletedNode has a machine that dies with its PVC and whose Node is deleted, and no
+// spare: another node serves its pool beside its own, without a second writer.
+func deletedNode(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.addNode("b", "")
+	w.settle()
+	lost, own := w.assigned()["a"], w.assigned()["b"]
+	w.inUse["a"] = true
+	w.cutPower("a")
+	w.pass(2 * time.Minute)
+	w.wantServing(map[string][]string{"b": {own}}) // nobody has said that a is off
+	w.must(w.client.Delete(t.Context(), w.node("a")))
+	w.pass(8 * time.Minute)
+	w.settle()
+	got := w.serving()["b"]
+	slices.Sort(got)
+	want := []string{own, lost}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("b serves %v, want %v", got, want)
+	}
+}
+
+// outOfService has a machine die and come back after its PVC was given to another.
+func outOfService(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.cutPower("a")
+	w.changeNode("a", func(n *corev1.Node) {
+		n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute})
+	})
+	w.addNode("b", "")
+	w.settle()
+	w.wantServing(map[string][]string{"b": {pvc}})
+	w.off["a"] = false
+	w.changeNode("a", func(n *corev1.Node) { n.Spec.Taints = nil })
+	w.settle()
+	if got := w.serving(); len(got["a"]) != 1 || got["a"][0] == pvc || !slices.Equal(got["b"], []string{pvc}) {
+		t.Errorf("nodes serve %v, want that b keeps %s and a has another", got, pvc)
+	}
+}
+
+// twoOperators has a second one act at the same time, as when a Lease has run out
+// under a process that was stopped.
+func twoOperators(t *testing.T, w *world) {
+	other := w.operator()
+	var wg sync.WaitGroup
+	w.addNode("a", "")
+	w.addNode("b", "")
+	for range 30 {
+		for _, p := range []func(context.Context) (bool, error){w.pools.Round, other.Round} {
+			wg.Go(func() {
+				if _, err := p(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		w.play()
+		w.now = w.now.Add(step)
+	}
+	w.settle()
+	if got := w.assigned(); len(got) != 2 || got["a"] == got["b"] || len(w.pvcs()) != 2 || len(w.pods(specs.ComponentServer)) != 2 {
+		t.Errorf("assigned: %v, of %d PVCs, with %d servers; want two of each", got, len(w.pvcs()), len(w.pods(specs.ComponentServer)))
+	}
+	for _, pvc := range w.pvcs() {
+		if pvc.Annotations[specs.AnnotationGeneration] != "1" {
+			t.Errorf("%s is in generation %s, want the first", pvc.Name, pvc.Annotations[specs.AnnotationGeneration])
+		}
+	}
+}
+
+func sizesGrow(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	server := w.pods(specs.ComponentServer)[0].UID
+	w.configure(map[string]string{"storageMode": "pvcPerNode", "pvcPerNode.pvSizePerNode": "12G"})
+	w.settle()
+	size := requested(w.pvcs()[0])
+	if got := size.Value(); got != 12<<30 {
+		t.Errorf("the PVC asks for %d bytes", got)
+	}
+	if got := w.pods(specs.ComponentServer)[0].UID; got != server {
+		t.Error("the server was restarted")
+	}
+}
+
+func newPVCsOnly(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	first := w.assigned()["a"]
+	w.configure(map[string]string{"storageMode": "pvcPerNode", "pvcPerNode.storageClass": "fast", "pvcPerNode.volumeMode": "Filesystem"})
+	w.addNode("b", "")
+	w.settle()
+	for node, want := range map[string]string{"a": "standard Block", "b": "fast Filesystem"} {
+		pvc := w.pvc(w.assigned()[node])
+		if got := *pvc.Spec.StorageClassName + " " + string(*pvc.Spec.VolumeMode); got != want {
+			t.Errorf("the PVC of node %s is %s, want %s", node, got, want)
+		}
+	}
+	if got := w.assigned()["a"]; got != first {
+		t.Errorf("node a has %s, want %s still", got, first)
+	}
+}
+
+func selector(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.addNode("b", "")
+	w.changeNode("b", func(n *corev1.Node) { n.Labels["disk"] = "ssd" })
+	w.settle()
+	server := w.pods(specs.ComponentServer)
+	w.configure(map[string]string{"storageMode": "pvcPerNode", "nodeSelector": "disk=ssd"})
+	w.settle()
+	w.wantServing(map[string][]string{"b": {w.assigned()["b"]}})
+	after := w.pods(specs.ComponentServer)
+	if len(after) != 1 || !slices.ContainsFunc(server, func(p corev1.Pod) bool { return p.UID == after[0].UID }) {
+		t.Error("the server of the node that stays was restarted")
+	}
+}
+
+// rolloutStops has an image that cannot be pulled, and then one that can.
+func rolloutStops(t *testing.T, w *world) {
+	for _, name := range []string{"a", "b", "c"} {
+		w.addNode(name, "")
+	}
+	w.settle()
+	w.image = "dotmesh:broken"
+	w.badImages[w.image] = true
+	w.restart()
+	w.pass(30 * time.Minute)
+	if got := w.images(); got["dotmesh:1"] != 2 || got["dotmesh:broken"] != 1 {
+		t.Errorf("servers run %v, want that one alone was replaced", got)
+	}
+	w.wantEvent("RolloutStopped")
+	w.image = "dotmesh:2"
+	w.restart()
+	w.settle()
+	if got := w.images(); !maps.Equal(got, map[string]int{"dotmesh:2": 3}) {
+		t.Errorf("servers run %v, want the new image", got)
+	}
+	if got := len(w.serving()); got != 3 {
+		t.Errorf("%d nodes are served", got)
+	}
+}
+
+func (w *world) images() map[string]int {
+	w.Helper()
+	images := map[string]int{}
+	for _, pod := range w.pods(specs.ComponentServer) {
+		images[pod.Spec.Containers[0].Image]++
+	}
+	return images
+}
+
+// killedAtEachStep has a PVC leave a node and be adopted by another, again and again:
+// in the n-th run the operator is killed after its n-th action.
+func killedAtEachStep(t *testing.T, api *apiserver.Server, c client.Client) {
+	run := func(t *testing.T, kill int) (passed int) {
+		w := newWorld(t, api, c, perNode)
+		w.hook = func(context.Context, crash.Point) {
+			if passed++; passed == kill {
+				panic(errKilled)
+			}
+		}
+		w.addNode("a", "")
+		w.settle()
+		pvc := w.assigned()["a"]
+		w.cordon("a")
+		w.settle()
+		w.addNode("b", "")
+		w.settle()
+		w.wantServing(map[string][]string{"b": {pvc}})
+		p := w.pvc(pvc)
+		if len(w.pvcs()) != 1 || p.Annotations[specs.AnnotationGeneration] != "2" || p.Annotations[specs.AnnotationReleased] != "1" {
+			t.Errorf("%d PVCs, with annotations %v", len(w.pvcs()), p.Annotations)
+		}
+		if d := w.disks[string(p.UID)]; d.generation != 2 {
+			t.Errorf("generation %d serves", d.generation)
+		}
+		return passed
+	}
+	var steps int
+	t.Run("never", func(t *testing.T) { steps = run(t, 0) })
+	if steps < 15 {
+		t.Fatalf("only %d actions were done", steps)
+	}
+	for kill := 1; kill <= steps; kill++ {
+		t.Run("", func(t *testing.T) { run(t, kill) })
+	}
+}
