@@ -25,6 +25,7 @@ type operatorOptions struct {
 	health     string
 	metrics    string
 	etcd       []string
+	etcdImage  string
 	hosts      []string
 }
 
@@ -54,13 +55,14 @@ func (o *operatorOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.health, "health-listen", "", "address of /healthz and /readyz (default: none)")
 	f.StringVar(&o.metrics, "metrics-listen", "", "address of /metrics (default: none)")
 	f.StringSliceVar(&o.etcd, "etcd-endpoints", nil, "URLs of an etcd of yours, whose client certificate is in the Secret dotmesh-etcd-client (default: the operator's own)")
+	f.StringVar(&o.etcdImage, "etcd-image", "registry.k8s.io/etcd:v3.7.3", "image of the operator's own etcd")
 	f.StringArrayVar(&o.hosts, "host", nil, "name or address that people or other clusters reach the API by; may be repeated")
 }
 
 func (o *operatorOptions) config() (operator.Config, error) {
 	cfg := operator.Config{
 		Namespace: o.namespace, Image: o.image, PodName: os.Getenv("POD_NAME"),
-		Etcd: o.etcd, ExternalEtcd: len(o.etcd) > 0,
+		Etcd: o.etcd, ExternalEtcd: len(o.etcd) > 0, EtcdImage: o.etcdImage, Version: version(),
 		HealthAddress: o.health, MetricsAddress: o.metrics, Names: o.names(),
 	}
 	for _, endpoint := range o.etcd {

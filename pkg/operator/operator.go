@@ -25,11 +25,14 @@ import (
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/certs"
+	dotmeshconfig "github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/etcd"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/nodeservice"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/pools"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/report"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/settings"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/upgrades"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 )
 
@@ -57,6 +60,10 @@ type Config struct {
 	// with the certificate towards it, are the user's.
 	Etcd         []string
 	ExternalEtcd bool
+	// EtcdImage is what the operator's own etcd runs.
+	EtcdImage string
+	// Version is the operator's own.
+	Version string
 	// Names are more names and addresses that people and other clusters reach the API
 	// by.
 	Names pki.Names
@@ -169,12 +176,39 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cluster: cluster, Settings: s, Servers: servers,
 		Events: events, Reporter: report.New(mgr.GetClient(), events, m), Missing: c.Missing, Now: time.Now,
 	})
-	return errors.Join(
+	err = errors.Join(
 		s.SetupWithManager(mgr),
 		c.SetupWithManager(mgr),
 		p.SetupWithManager(mgr, wakePools),
 		nodeservice.New(mgr.GetClient(), cluster, s).SetupWithManager(mgr, wakeNodes),
+		addUpgrades(mgr, cfg.Version, s, registry),
 	)
+	if cfg.ExternalEtcd {
+		return err
+	}
+	return errors.Join(err, (&etcd.Reconciler{
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(name),
+		Spec: etcd.Spec{Namespace: cfg.Namespace, Image: cfg.EtcdImage, Dotmesh: cluster.Image},
+		Config: func(context.Context) (dotmeshconfig.Config, bool, error) {
+			c, known := s.InForce()
+			return c, known, nil
+		},
+	}).SetupWithManager(mgr))
+}
+
+// addUpgrades asks for newer versions while this operator is the one that works.
+func addUpgrades(mgr ctrl.Manager, version string, s *settings.Settings, registry prometheus.Registerer) error {
+	checker := upgrades.New(upgrades.Config{
+		Version: version, Current: s.InForce, Changed: s.SetNewerVersion,
+		Nodes: func() int {
+			var nodes corev1.NodeList
+			if err := mgr.GetClient().List(context.Background(), &nodes, client.HasLabels{specs.LabelServer}); err != nil {
+				return 0
+			}
+			return len(nodes.Items)
+		},
+	})
+	return errors.Join(registry.Register(checker), mgr.Add(checker))
 }
 
 // waker has a reconciler work; any number of wakes before it does are one.

@@ -72,6 +72,17 @@ func (s *Settings) Use(f func(config.Config) error) error {
 	return f(*s.inForce)
 }
 
+// InForce is the configuration in force; false while there is none. Another may be in
+// force by the time that it is used.
+func (s *Settings) InForce() (config.Config, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.inForce == nil {
+		return config.Config{}, false
+	}
+	return *s.inForce, true
+}
+
 // Refused are the problems for which the ConfigMap is not what is in force.
 func (s *Settings) Refused() []config.Remark {
 	s.mu.RLock()

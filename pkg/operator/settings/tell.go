@@ -24,6 +24,7 @@ const (
 	reasonWarning = "ConfigurationWarning"
 	reasonChanged = "ConfigurationChanged"
 	reasonMissing = "ConfigurationMissing"
+	reasonNewer   = "NewerVersion"
 )
 
 const (
