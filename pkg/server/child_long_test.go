@@ -32,8 +32,9 @@ const childVariable = "DOTMESH_TEST_SERVER"
 
 // childConfig is what the variable holds, as JSON.
 type childConfig struct {
-	Root, Endpoint, Listen, Cert, Key, Secrets, RunDir string
-	Recover                                            bool
+	Pool                                         server.PoolConfig
+	Endpoint, Listen, Cert, Key, Secrets, RunDir string
+	Recover                                      bool
 	// At is where to die while starting, "" for nowhere.
 	At string
 }
@@ -94,7 +95,7 @@ func runChild(text string) error {
 	}
 	d := &dying{at: c.At, seen: map[crash.Point]int{}}
 	s, err := server.New(server.Config{
-		NodeName: node, Pool: server.PoolConfig{Root: c.Root}, Etcd: server.EtcdConfig{Endpoints: []string{c.Endpoint}},
+		NodeName: node, Pool: c.Pool, Etcd: server.EtcdConfig{Endpoints: []string{c.Endpoint}},
 		Listen: c.Listen, TLSCert: c.Cert, TLSKey: c.Key, SecretDir: c.Secrets, RunDir: c.RunDir, Recover: c.Recover,
 		Crash: d.pass,
 	})
@@ -118,9 +119,15 @@ type child struct {
 func (m *machine) spawn(rebuild bool, at string) *child {
 	m.t.Helper()
 	cfg := m.config(nil)
+	cfg.Recover = rebuild
+	return m.spawnWith(cfg, at)
+}
+
+func (m *machine) spawnWith(cfg server.Config, at string) *child {
+	m.t.Helper()
 	text, err := json.Marshal(childConfig{
-		Root: cfg.Pool.Root, Endpoint: "unix://" + filepath.Join(m.etcdDir, "etcd.sock"), Listen: cfg.Listen,
-		Cert: cfg.TLSCert, Key: cfg.TLSKey, Secrets: cfg.SecretDir, RunDir: cfg.RunDir, Recover: rebuild, At: at,
+		Pool: cfg.Pool, Endpoint: "unix://" + filepath.Join(m.etcdDir, "etcd.sock"), Listen: cfg.Listen,
+		Cert: cfg.TLSCert, Key: cfg.TLSKey, Secrets: cfg.SecretDir, RunDir: cfg.RunDir, Recover: cfg.Recover, At: at,
 	})
 	if err != nil {
 		m.t.Fatal(err)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestGate(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
-	if err := g.enter(); err != why {
+	if err := g.enter(); !errors.Is(err, why) {
 		t.Errorf("got %v, want %v", err, why)
 	}
 	if err := g.close(t.Context(), why); err != nil {

@@ -183,7 +183,7 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
 		locks: newKeyLocks(), work: s.work, tails: newTails(st), memory: newMemory(), about: info, now: func() time.Time { return time.Now().UTC() },
 		health: newHealthCache(e.Health, s.metrics, state), stillAssigned: s.stillAssigned, peers: s.peers,
-		published: &published{}, wanted: &wanted{},
+		growth: s.growth(), published: &published{}, wanted: &wanted{},
 	}
 	err = registerPool(ctx, st, dot.Pool{
 		ID: p.pool, Name: info.poolName, Node: p.node, Address: s.cfg.advertised(), Zone: s.cfg.Zone, Generation: s.assignment.Generation, SizeBytes: state.SizeBytes, FreeBytes: state.FreeBytes, Health: state.State,

@@ -33,6 +33,7 @@ type plane struct {
 	// stillAssigned refuses a disk that was given away.
 	stillAssigned func(context.Context, *store.Store) error
 
+	growth    *growth
 	published *published
 	wanted    *wanted
 }

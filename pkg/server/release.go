@@ -203,7 +203,8 @@ func (p *plane) refuseInUse(ctx context.Context) *v1.ReleaseResponse {
 // registry. It can be repeated after a crash at any point: until the first of the two
 // says so, the next start imports the pool again.
 func (s *Server) finishRelease(ctx context.Context, st *store.Store, cfg pool.Config, id dot.PoolID) error {
-	if err := pool.Export(ctx, cfg); err != nil {
+	// A look at its health, as there is every minute, keeps it busy for a moment.
+	if err := s.retry(ctx, "export", func() error { return pool.Export(ctx, cfg) }); err != nil {
 		return err
 	}
 	_, err := s.amendClaim(ctx, st, func(c *store.Claim) { c.Released = true })
@@ -214,6 +215,7 @@ func (s *Server) finishRelease(ctx context.Context, st *store.Store, cfg pool.Co
 		s.tidyRunDir(ctx, id)
 	}
 	s.letOthersIn()
+	s.waitFor(errReleased)
 	close(s.released)
 	klog.FromContext(ctx).Info("released the pool", "name", cfg.Name.String(), "claim", cfg.Assignment.Claim.String(), "generation", cfg.Assignment.Generation)
 	return nil

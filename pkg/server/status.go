@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -36,6 +37,7 @@ func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetS
 		res.Conditions = []*v1.Condition{{Type: "Ready", Reason: reason, Message: err.Error()}}
 		return connect.NewResponse(res), nil
 	}
+	p.growth.look(p.work, time.Now())
 	users, registryErr := p.users(ctx)
 	res.InUse, res.Users = len(users) > 0 || registryErr != nil, few(users)
 	res.WantedPools = p.wanted.list(p.now())

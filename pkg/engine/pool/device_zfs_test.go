@@ -38,12 +38,11 @@ func onDevice(t *testing.T, hook crash.Hook) Config {
 	return cfg
 }
 
-// refusedAs fails unless the pool is refused for a reason, and nothing of it is left
-// attached.
+// refusedAs fails unless the pool is refused for a reason.
 func refusedAs(t *testing.T, cfg Config, want error) error {
 	t.Helper()
 	if _, err := Ensure(t.Context(), cfg); !errors.Is(err, want) || dot.CodeOf(err) != dot.CodePrecondition {
-		return fmt.Errorf("got %v, want %w", err, want)
+		return fmt.Errorf("want %q, got: %w", want, err)
 	}
 	return nil
 }
@@ -140,6 +139,18 @@ func TestPoolGrowsWithItsDevice(t *testing.T) {
 	}
 	if same := ensure(t, cfg); same.Grown {
 		t.Errorf("grown again: %+v", same)
+	}
+	for want, size := range []int64{2 * MinSize, 3 * MinSize} { // without opening it anew
+		if err := errors.Join(os.Truncate(path, size), disk.Resize()); err != nil {
+			t.Fatal(err)
+		}
+		if grown, err := Grow(t.Context(), cfg); err != nil || grown != (want == 1) {
+			t.Errorf("to %d: got %t, %v", size, grown, err)
+		}
+	}
+	online, err := cfg.ZFS.Pool(t.Context(), cfg.Name)
+	if err != nil || online.Size < before.Size*5/2 {
+		t.Errorf("the pool has %d bytes and had %d, %v", online.Size, before.Size, err)
 	}
 	cfg.Assignment = Assignment{} // or it would be refused as released
 	if err := errors.Join(Export(t.Context(), cfg), os.Truncate(path, MinSize), disk.Resize()); err != nil {

@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -8,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs/loop"
 )
 
 // A file that is to be as large as its file system allows leaves it this much, and
@@ -71,4 +74,34 @@ func (c Config) room(file *os.File, size int64) (int64, error) {
 // what is left to the file system. It never shrinks.
 func fitting(size, allocated, free int64) int64 {
 	return max(size, (allocated+free-leftFree)/growStep*growStep)
+}
+
+// Grow makes an imported pool span what its device, or its file system, has come to
+// have since it was opened. It starts a process only where that is more. Nobody may
+// export the pool meanwhile.
+func Grow(ctx context.Context, cfg Config) (bool, error) {
+	file, err := os.OpenFile(cfg.path(), os.O_RDWR, 0)
+	if err != nil {
+		return false, fmt.Errorf("opening what the pool lies on: %w", err)
+	}
+	defer file.Close()
+	if cfg.SizeBytes, err = cfg.wanted(file); err != nil {
+		return false, err
+	}
+	mark, err := cfg.vet(file)
+	if err != nil || mark.Size >= cfg.SizeBytes {
+		return false, err
+	}
+	device, err := loop.Find(file)
+	if err != nil {
+		return false, fmt.Errorf("finding the pool's loop device: %w", err)
+	}
+	var opened Opened
+	if err := cfg.settle(ctx, file, mark, device, &opened); err != nil {
+		return false, err
+	}
+	if opened.Problem != "" {
+		return false, errors.New(opened.Problem)
+	}
+	return opened.Grown, nil
 }

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
+)
+
+// growEvery is how often at most a pool is looked at for room to grow into.
+const growEvery = time.Minute
+
+// growth makes the pool larger when what it lies on has become larger. The worker does
+// it, which ends before the pool is exported.
+type growth struct {
+	grow func(context.Context, pool.Config) (bool, error)
+	own  pool.Config
+
+	mu sync.Mutex
+	at time.Time // when it was asked for last
+}
+
+// growth is of this server's own pool, nil for none.
+func (s *Server) growth() *growth {
+	if s.own == nil {
+		return nil
+	}
+	return &growth{grow: pool.Grow, own: *s.own, at: time.Now()}
+}
+
+// look is called by who asks for the status, often. On a nil growth, of a pool that is
+// not this server's own, it does nothing.
+func (g *growth) look(w *worker, now time.Time) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	due := now.Sub(g.at) > growEvery
+	if due {
+		g.at = now
+	}
+	g.mu.Unlock()
+	if due {
+		w.soon(job{key: "grow the pool", run: g.run})
+	}
+}
+
+func (g *growth) run(ctx context.Context) error {
+	grown, err := g.grow(ctx, g.own)
+	if grown {
+		klog.FromContext(ctx).Info("the pool has grown with what it lies on", "pool", g.own.Name.String())
+	}
+	return err
+}
