@@ -51,6 +51,11 @@ func testPlane(t *testing.T) *plane {
 
 func planeOn(t *testing.T, s *store.Store) *plane {
 	t.Helper()
+	return planeAt(t, s, dot.PoolIDOf(7), "here")
+}
+
+func planeAt(t *testing.T, s *store.Store, pool dot.PoolID, node string) *plane {
+	t.Helper()
 	c, err := s.EnsureCluster(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -60,12 +65,12 @@ func planeOn(t *testing.T, s *store.Store) *plane {
 		t.Fatal(err)
 	}
 	// It was never told of anything, so it finds nothing and needs no zfs.
-	e, err := engine.Open(engine.Config{Root: root, Identity: engine.Identity{Pool: dot.PoolIDOf(7)}, ClusterID: c.Value.ID, RunDir: t.TempDir()})
+	e, err := engine.Open(engine.Config{Root: root, Identity: engine.Identity{Pool: pool}, ClusterID: c.Value.ID, RunDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &plane{
-		store: s, engine: e, cluster: c.Value, pool: dot.PoolIDOf(7), node: "here", locks: newKeyLocks(),
+		store: s, engine: e, cluster: c.Value, pool: pool, node: node, locks: newKeyLocks(),
 		work: newWorker(), tails: newTails(s), memory: newMemory(), now: time.Now, lease: &leaseKeeper{observe: func(bool) {}},
 		health: &healthCache{last: engine.Health{SizeBytes: 100 << 30}}, stillAssigned: func(context.Context, *store.Store) error { return nil },
 		published: &published{}, wanted: &wanted{}, peers: &peers{},

@@ -197,12 +197,23 @@ func retryElsewhere(t *testing.T, m members) {
 			return v.GetId(), err
 		},
 	} {
-		if steps := breakEach(t, m, what, 1, call); steps < 3 {
+		before := m.datasets(t)
+		steps := breakEach(t, m, what, 1, call)
+		if steps < 3 {
 			t.Errorf("%s was broken at %d steps, want at least before its record, on the pool, and before it is ready", what, steps)
 		}
 		breakEach(t, m, "delete of a "+what, 0, func(ctx context.Context, via *member, try int) (string, error) {
 			id := dot.VolumeIDOf(fmt.Sprintf("%s-%d", what, try)).String()
 			return "", only(deleteVolume(ctx, via, id))
+		})
+		for try := range steps + 1 {
+			must(t, only(deleteVolume(t.Context(), m[2], dot.VolumeIDOf(fmt.Sprintf("%s-%d", what, try)).String())))
+		}
+		eventually(t, "nothing is left of each "+what, func() error {
+			if left := m.datasets(t) - before; left != 0 {
+				return fmt.Errorf("%d datasets are", left)
+			}
+			return nil
 		})
 	}
 	steps := breakEach(t, m, "snapshot", 0, func(ctx context.Context, via *member, try int) (string, error) {
