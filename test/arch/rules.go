@@ -56,7 +56,7 @@ var Layers = []Layer{
 		"what the operator does next is a pure function of what it observed"},
 	// To come.
 	{"pkg/operator", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/store/members"},
-		"the operator runs servers and never touches what they hold; of the store it needs etcd's membership (pkg/store/members, to come)"},
+		"the operator runs servers and never touches what they hold; of the store it needs etcd's membership"},
 	{"pkg/cli", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/atomicfile"},
 		"dm does nothing that the API cannot do"},
 	{"cmd/dm", []string{"pkg/cli", "pkg/dot"},

@@ -46,6 +46,7 @@ func newWorld(t *testing.T, data map[string]string) *world {
 	t.Helper()
 	s := apiserver.Start(t)
 	s.Controllers(t, "statefulset-controller", "persistentvolume-binder-controller", "persistentvolume-protection-controller", "persistentvolumeclaim-protection-controller", "serviceaccount-controller")
+	s.Config.QPS = -1 // no throttling
 	direct, err := client.NewWithWatch(s.Config, client.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -128,7 +128,7 @@ func (s State) withoutAnswer() Step {
 		}
 	}
 	if lost := s.lostVolumes(); len(lost) > 0 && s.Begun.Existing {
-		return Step{Do: Wait, Act: true, Why: fmt.Sprintf("etcd has lost its quorum: the data of %s was on nodes that are gone. Bring one of them back, or rebuild the registry from the pools as docs/operations.md says", strings.Join(lost, ", "))}
+		return Step{Do: Wait, Act: true, Why: fmt.Sprintf("etcd has lost its quorum: the data of %s was on nodes that are gone. Bring one of them back, or begin again as docs/etcd.md says", strings.Join(lost, ", "))}
 	}
 	return Step{Do: Wait, Why: "etcd does not answer"}
 }
