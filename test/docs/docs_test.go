@@ -12,6 +12,7 @@ const root = "../.."
 
 var pages = []string{"README.md", "deploy/README.md", "docs/architecture.md", "docs/on-disk-format.md", "docs/configuration.md", "docs/benchmarks.md", "docs/rbac.md"}
 var pages = []string{"README.md", "deploy/README.md", "docs/architecture.md", "docs/on-disk-format.md", "docs/configuration.md", "docs/etcd.md", "docs/benchmarks.md"}
+var pages = []string{"README.md", "deploy/README.md", "docs/architecture.md", "docs/on-disk-format.md", "docs/configuration.md", "docs/benchmarks.md", "docs/rbac.md", "docs/operations.md"}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
