@@ -59,7 +59,8 @@ type (
 	// CreateGuard makes the PodDisruptionBudget of a holder that is to come.
 	CreateGuard struct{ specs.Holder }
 
-	// DeleteGuard deletes one whose holder is gone.
+	// DeleteGuard deletes one whose holder is gone, if a look past any cache shows no
+	// pod of the name.
 	DeleteGuard struct{ Name string }
 
 	// CreateHolder makes a holder pod, if a look past any cache shows that the PVC is

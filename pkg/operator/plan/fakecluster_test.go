@@ -196,7 +196,7 @@ func (c *fakeCluster) apply(action Action) error {
 		c.guards[a.Holder.Name()] = true
 	case DeleteGuard:
 		if _, found := c.pods[a.Name]; found {
-			return violated("the budget of holder %s goes before it", a.Name)
+			return errConflict
 		}
 		delete(c.guards, a.Name)
 	case CreateHolder:

@@ -140,7 +140,7 @@ func resized(c config.Config) config.Config {
 	return c
 }
 
-var seeds = flag.Int("seeds", 30, "how many clusters are simulated")
+var seeds = flag.Int("seeds", 20, "how many clusters are simulated")
 
 func TestSimulation(t *testing.T) {
 	for seed := range uint64(*seeds) {
