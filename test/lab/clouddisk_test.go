@@ -60,7 +60,7 @@ type cloudDisks struct {
 // on a node that takes the other's place.
 func TestCloudDisk(t *testing.T) {
 	env := environment(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Minute)
 	defer cancel()
 	if err := env.Build(ctx); err != nil {
 		t.Fatal(err)
@@ -324,7 +324,7 @@ func (d cloudDisks) detachInUse(n *lab.Node) {
 
 func (d cloudDisks) wait(what string, check func() error) {
 	d.Helper()
-	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Second) {
+	for end := time.Now().Add(8 * time.Minute); ; time.Sleep(time.Second) {
 		err := check()
 		if err == nil {
 			return
