@@ -60,10 +60,13 @@ func (n *NodeService) Reconcile(ctx context.Context, _ reconcile.Request) (recon
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := n.settings.Use(func(c config.Config) error { return n.apply(ctx, specs.NodeDaemonSet(n.cluster, c)) })
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+	switch {
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		return reconcile.Result{RequeueAfter: time.Second}, nil
+	case err != nil:
+		return reconcile.Result{}, err
 	}
-	return reconcile.Result{RequeueAfter: again}, err
+	return reconcile.Result{RequeueAfter: again}, nil
 }
 
 // apply compares by the hash of what we want, because the API server adds defaults.

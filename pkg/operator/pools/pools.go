@@ -85,10 +85,13 @@ func (p *Pools) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.R
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	done, err := p.Round(ctx)
-	if done {
-		return reconcile.Result{RequeueAfter: soon}, err
+	switch {
+	case err != nil:
+		return reconcile.Result{}, err
+	case done:
+		return reconcile.Result{RequeueAfter: soon}, nil
 	}
-	return reconcile.Result{RequeueAfter: every}, err
+	return reconcile.Result{RequeueAfter: every}, nil
 }
 
 // Round observes, and does what can be done; it tells whether something was, or

@@ -375,7 +375,7 @@ func rolloutStops(t *testing.T, w *world) {
 	w.image = "dotmesh:broken"
 	w.badImages[w.image] = true
 	w.restart()
-	w.pass(30 * time.Minute)
+	w.pass(15 * step)
 	if got := w.images(); got["dotmesh:1"] != 2 || got["dotmesh:broken"] != 1 {
 		t.Errorf("servers run %v, want that one alone was replaced", got)
 	}

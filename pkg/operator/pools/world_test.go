@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -63,18 +62,6 @@ type world struct {
 	// servers are those that run, by address.
 	servers map[string]*corev1.Pod
 	lastIP  byte
-}
-
-// disk is what lies on a PVC, and what the registry keeps of it.
-type disk struct {
-	exists bool
-	// importedOn is the machine whose kernel has the pool imported.
-	importedOn string
-	// exported says that the last one did export it.
-	exported bool
-	// generation is the highest that imported it, released the highest that exported
-	// it.
-	generation, released uint64
 }
 
 func newWorld(t *testing.T, api *apiserver.Server, c client.Client, data map[string]string) *world {
@@ -221,12 +208,13 @@ func (w *world) round() (done, wasKilled bool) {
 
 var errKilled = fmt.Errorf("the operator was killed")
 
-// settle lets operator and world act until nothing has happened for longer
-// than the operator waits for anything but a dead node.
+// settle lets operator and world act until both rest, also after longer than the
+// operator waits for anything but a dead node.
 func (w *world) settle() {
 	w.Helper()
-	const quiet = 80 * time.Second
-	for calm, steps := time.Duration(0), 0; calm < quiet; steps++ {
+	const longer = 70 * time.Second
+	rest := []time.Duration{step, step, longer, step, step}
+	for calm, steps := 0, 0; calm < len(rest); steps++ {
 		if steps > 300 {
 			w.Fatalf("the world does not come to rest; the last actions: %v", w.done[max(0, len(w.done)-20):])
 		}
@@ -237,10 +225,9 @@ func (w *world) settle() {
 		}
 		if w.play() || killed || w.acted(before) {
 			calm = 0
-		} else {
-			calm += step
 		}
-		w.now = w.now.Add(step)
+		w.now = w.now.Add(rest[calm])
+		calm++
 	}
 }
 
@@ -430,109 +417,6 @@ func (w *world) kill(pod *corev1.Pod) bool {
 	}
 	w.must(client.IgnoreNotFound(w.client.Delete(w.Context(), pod, client.GracePeriodSeconds(0))))
 	return true
-}
-
-// importPool is a server's start: what it may import by the registry, by its
-// arguments, and by what the disk says of itself.
-func (w *world) importPool(pod *corev1.Pod) bool {
-	w.Helper()
-	args := arguments(pod)
-	claim, generation, node := args["--pool-claim"], number(args["--pool-generation"]), pod.Spec.NodeName
-	if claim == "" {
-		claim = "local-" + node
-	}
-	d := w.disks[claim]
-	if d == nil {
-		d = &disk{}
-		w.disks[claim] = d
-	}
-	_, takeOver := args["--pool-take-over"]
-	switch {
-	case generation < d.generation || (generation == d.released && generation > 0):
-		return false // the registry: the pool was given away
-	case d.importedOn != "" && d.importedOn != node:
-		w.Fatalf("server %s would be a second writer: node %s has the pool imported", pod.Name, d.importedOn)
-	case d.importedOn == "" && d.exists && !d.exported && !takeOver && generation != d.generation:
-		return false // zpool import says that it may be in use elsewhere
-	}
-	d.exists, d.exported, d.importedOn, d.generation = true, false, node, generation
-	return true
-}
-
-// serve looks which servers there are.
-func (w *world) serve() {
-	w.Helper()
-	var all corev1.PodList
-	w.must(w.client.List(w.Context(), &all, client.InNamespace(w.namespace), client.MatchingLabels{specs.LabelComponent: specs.ComponentServer}))
-	clear(w.servers)
-	for i := range all.Items {
-		if pod := &all.Items[i]; pod.Status.PodIP != "" && !w.off[pod.Spec.NodeName] {
-			w.servers[pod.Status.PodIP] = pod
-		}
-	}
-}
-
-// Status is a server's, of this fake that says that it is one.
-func (w *world) Status(_ context.Context, address string) (pools.Status, error) {
-	host, _, err := net.SplitHostPort(address)
-	pod := w.servers[host]
-	if err != nil || pod == nil {
-		return pools.Status{}, fmt.Errorf("fake server: nobody answers at %s", address)
-	}
-	d, claim := w.diskOf(pod)
-	s := pools.Status{}
-	s.Version, s.Generation = "fake", number(arguments(pod)["--pool-generation"])
-	s.Released = d.exported && d.released == s.Generation
-	if d.importedOn == pod.Spec.NodeName && d.generation == s.Generation {
-		s.Pool, s.Health, s.InUse = guid(claim), "ONLINE", w.inUse[pod.Spec.NodeName]
-		s.WantedPools = w.wanted
-	}
-	return s, nil
-}
-
-// Release is a server's.
-func (w *world) Release(_ context.Context, address string, generation uint64) (pools.Released, error) {
-	host, _, _ := net.SplitHostPort(address)
-	pod := w.servers[host]
-	if pod == nil {
-		return pools.Released{}, fmt.Errorf("fake server: nobody answers at %s", address)
-	}
-	d, _ := w.diskOf(pod)
-	switch own := number(arguments(pod)["--pool-generation"]); {
-	case own != generation:
-		return pools.Released{Reason: "another generation"}, nil
-	case w.inUse[pod.Spec.NodeName]:
-		return pools.Released{Reason: "it is mounted", Holders: []string{"pod x/y"}}, nil
-	}
-	d.importedOn, d.exported, d.released = "", true, generation
-	return pools.Released{Released: true}, nil
-}
-
-func (w *world) diskOf(pod *corev1.Pod) (*disk, string) {
-	claim := arguments(pod)["--pool-claim"]
-	if claim == "" {
-		claim = "local-" + pod.Spec.NodeName
-	}
-	if d := w.disks[claim]; d != nil {
-		return d, claim
-	}
-	return &disk{}, claim
-}
-
-func guid(claim string) string { return "guid-" + claim }
-
-func arguments(pod *corev1.Pod) map[string]string {
-	args := map[string]string{}
-	for _, arg := range pod.Spec.Containers[0].Args {
-		name, value, _ := strings.Cut(arg, "=")
-		args[name] = value
-	}
-	return args
-}
-
-func number(s string) (n uint64) {
-	_, _ = fmt.Sscan(s, &n)
-	return n
 }
 
 // assigned is node → PVC.

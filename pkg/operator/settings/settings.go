@@ -116,5 +116,8 @@ func (s *Settings) Reconcile(ctx context.Context, _ reconcile.Request) (reconcil
 	if changed {
 		s.cfg.Changed()
 	}
-	return reconcile.Result{RequeueAfter: again}, err
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: again}, nil
 }
