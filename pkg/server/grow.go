@@ -13,11 +13,12 @@ import (
 // growEvery is how often at most a pool is looked at for room to grow into.
 const growEvery = time.Minute
 
-// growth makes the pool larger when what it lies on has become larger. The worker does
-// it, which ends before the pool is exported.
+// growth makes the pool larger when what it lies on has become larger, or its file is
+// to be. The worker does it, which ends before the pool is exported.
 type growth struct {
 	grow func(context.Context, pool.Config) (bool, error)
 	own  pool.Config
+	size func() int64 // that own is to have by now
 
 	mu sync.Mutex
 	at time.Time // when it was asked for last
@@ -28,7 +29,7 @@ func (s *Server) growth() *growth {
 	if s.own == nil {
 		return nil
 	}
-	return &growth{grow: pool.Grow, own: *s.own, at: time.Now()}
+	return &growth{grow: pool.Grow, own: *s.own, size: s.cfg.poolSize, at: time.Now()}
 }
 
 // look is called by who asks for the status, often. On a nil growth, of a pool that is
@@ -49,9 +50,11 @@ func (g *growth) look(w *worker, now time.Time) {
 }
 
 func (g *growth) run(ctx context.Context) error {
-	grown, err := g.grow(ctx, g.own)
+	own := g.own
+	own.SizeBytes = g.size()
+	grown, err := g.grow(ctx, own)
 	if grown {
-		klog.FromContext(ctx).Info("the pool has grown with what it lies on", "pool", g.own.Name.String())
+		klog.FromContext(ctx).Info("the pool has grown", "pool", own.Name.String())
 	}
 	return err
 }

@@ -83,16 +83,16 @@ func TestReleaseIsForThisGeneration(t *testing.T) {
 func TestNewerVersion(t *testing.T) {
 	dir := t.TempDir()
 	s := &Server{cfg: Config{SettingsDir: dir}}
-	if got := s.newerVersion(); got != "" {
+	if got := s.cfg.setting(newerVersionSetting); got != "" {
 		t.Errorf("none: got %q", got)
 	}
-	if err := os.WriteFile(filepath.Join(dir, newerVersionFile), []byte("v2.0.0\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, newerVersionSetting), []byte("v2.0.0\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.newerVersion(); got != "v2.0.0" {
+	if got := s.cfg.setting(newerVersionSetting); got != "v2.0.0" {
 		t.Errorf("got %q", got)
 	}
-	if got := (&Server{}).newerVersion(); got != "" {
+	if got := (Config{}).setting(newerVersionSetting); got != "" {
 		t.Errorf("without settings: got %q", got)
 	}
 }

@@ -14,7 +14,7 @@ import (
 type statusHandler struct{ s *Server }
 
 func (h statusHandler) GetVersion(context.Context, *connect.Request[v1.GetVersionRequest]) (*connect.Response[v1.GetVersionResponse], error) {
-	res := &v1.GetVersionResponse{Version: h.s.cfg.Version, NewerVersion: h.s.newerVersion()}
+	res := &v1.GetVersionResponse{Version: h.s.cfg.Version, NewerVersion: h.s.cfg.setting(newerVersionSetting)}
 	if p, err := h.s.ready(); err == nil {
 		res.ZfsModule, res.ZfsUserland = p.about.zfsModule, p.about.zfsUserland
 	}

@@ -152,6 +152,7 @@ func serverArgs(cluster Cluster, c config.Config, s Server) []string {
 		"--tls-cert=/etc/dotmesh/tls/tls.crt",
 		"--tls-key=/etc/dotmesh/tls/tls.key",
 		"--client-ca=/etc/dotmesh/ca/ca.crt",
+		"--peer-name=dotmesh."+cluster.Namespace+".svc",
 		"--secret-dir=/secret",
 		"--settings-dir="+settingsDir,
 		"--run-dir="+runDir,
