@@ -124,7 +124,7 @@ func TestPublish(t *testing.T) {
 		{what: "here, read-only", volume: ours.volume.ID.String(), node: "here", readOnly: true, code: dot.CodeExists, refuse: "already"},
 		{what: "ours there", volume: ours.volume.ID.String(), node: "there", code: dot.CodePrecondition, refuse: "dot admin/ours is on node here; pods that use it must run there"},
 		{what: "theirs here", volume: theirs.volume.ID.String(), node: "here", code: dot.CodePrecondition, refuse: "is on node there"},
-		{what: "theirs there", volume: theirs.volume.ID.String(), node: "there"},
+		{what: "theirs there", volume: theirs.volume.ID.String(), node: "there", code: dot.CodePrecondition, refuse: "ask that node's server"},
 		{what: "unknown node", volume: ours.volume.ID.String(), node: "nowhere", code: dot.CodeNotFound, refuse: `no dotmesh server runs on node "nowhere"; dot admin/ours is on node here`},
 		{what: "unknown node, theirs", volume: theirs.volume.ID.String(), node: "nowhere", code: dot.CodeNotFound, refuse: "dot admin/theirs is on node there"},
 		{what: "unknown node, by hand", volume: "admin/ours", node: "nowhere", code: dot.CodeNotFound, refuse: "dot admin/ours is on node here"},

@@ -76,6 +76,10 @@ func (p *plane) recordPublication(ctx context.Context, c claim, revision int64, 
 		}
 		return nil
 	}
+	// Only the pool's own server knows whether it is about to let go of the pool.
+	if err := p.here(ctx, c.dot, c.branch); err != nil {
+		return err
+	}
 	v.Publications = maps.Clone(v.Publications)
 	if v.Publications == nil {
 		v.Publications = map[string]dot.Publication{}

@@ -183,7 +183,7 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 	g.Go(func() error { return newEndpoint(ctx, "node socket", l, s.nodeAPI()).serve(serving) })
 	g.Go(func() error { return s.attend(serving, t) })
 	if err := g.Wait(); !errors.Is(err, errReleased) {
-		return err
+		return dropCancelled(ctx, err)
 	}
 	return nil
 }
