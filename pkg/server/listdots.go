@@ -82,7 +82,9 @@ func (p *plane) getDot(ctx context.Context, req *dotmeshv1.GetDotRequest) (*dotm
 	}
 	ids, byID := []dot.BranchID{}, map[dot.BranchID]dot.Branch{}
 	for _, b := range branches {
-		ids = append(ids, b.Value.ID)
+		if !b.Value.Hidden { // a hidden one may go at any moment
+			ids = append(ids, b.Value.ID)
+		}
 		byID[b.Value.ID] = b.Value
 	}
 	usage := p.usage(ctx, ids)

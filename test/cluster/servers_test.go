@@ -45,11 +45,11 @@ func TestServers(t *testing.T) {
 		{"room", capacity},
 		{"volumes by the wrong server", volumesByTheWrongServer},
 		{"dm by the wrong server", dmByTheWrongServer},
-		{"a retry elsewhere at each step", retryElsewhere},
 		{"same name at all", sameNameAtAll},
 		{"same dot at all", sameDotAtAll},
 		{"who says to call for others", forgers},
 		{"one is away", oneIsAway},
+		{"a retry elsewhere at each step", retryElsewhere},
 		{"one stops", oneStops},
 		{"two on one pool", twoOnOnePool},
 	} {
