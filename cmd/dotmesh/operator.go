@@ -62,16 +62,13 @@ func (o *operatorOptions) addFlags(f *pflag.FlagSet) {
 func (o *operatorOptions) config() (operator.Config, error) {
 	cfg := operator.Config{
 		Namespace: o.namespace, Image: o.image, PodName: os.Getenv("POD_NAME"),
-		Etcd: o.etcd, ExternalEtcd: len(o.etcd) > 0, EtcdImage: o.etcdImage, Version: version(),
+		Etcd: o.etcd, EtcdImage: o.etcdImage, Version: version(),
 		HealthAddress: o.health, MetricsAddress: o.metrics, Names: o.names(),
 	}
 	for _, endpoint := range o.etcd {
 		if u, err := url.Parse(endpoint); err != nil || u.Scheme != "https" || u.Host == "" {
 			return cfg, dot.Invalid("--etcd-endpoints: %q is not a URL such as https://etcd.example.com:2379", endpoint)
 		}
-	}
-	if !cfg.ExternalEtcd {
-		cfg.Etcd = []string{fmt.Sprintf("https://dotmesh-etcd-cluster-client.%s.svc:2379", o.namespace)}
 	}
 	kube, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/certs"
-	dotmeshconfig "github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	operatorconfig "github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/etcd"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/nodeservice"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/pools"
@@ -56,11 +56,9 @@ type Config struct {
 	// pod PodName, with its pull policy.
 	Image   string
 	PodName string
-	// Etcd are the URLs of the registry; ExternalEtcd says that it, and the Secret
-	// with the certificate towards it, are the user's.
-	Etcd         []string
-	ExternalEtcd bool
-	// EtcdImage is what the operator's own etcd runs.
+	// Etcd are the URLs of the user's etcd, the certificate towards which is then the
+	// user's too; none: one of the operator's own, which runs EtcdImage.
+	Etcd      []string
 	EtcdImage string
 	// Version is the operator's own.
 	Version string
@@ -170,30 +168,24 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 	}
 	c := &certs.Reconciler{
 		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(name), Namespace: cfg.Namespace,
-		Extra: cfg.Names, NodeAddresses: true, ExternalEtcd: cfg.ExternalEtcd, Now: time.Now,
+		Extra: cfg.Names, NodeAddresses: true, ExternalEtcd: len(cfg.Etcd) > 0, Now: time.Now,
 	}
 	p := pools.New(pools.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cluster: cluster, Settings: s, Servers: servers,
 		Events: events, Reporter: report.New(mgr.GetClient(), events, m), Missing: c.Missing, Now: time.Now,
 	})
-	err = errors.Join(
+	if len(cfg.Etcd) == 0 {
+		if err := etcdOf(cfg, mgr, cluster, s).SetupWithManager(mgr); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
 		s.SetupWithManager(mgr),
 		c.SetupWithManager(mgr),
 		p.SetupWithManager(mgr, wakePools),
 		nodeservice.New(mgr.GetClient(), cluster, s).SetupWithManager(mgr, wakeNodes),
 		addUpgrades(mgr, cfg.Version, s, registry),
 	)
-	if cfg.ExternalEtcd {
-		return err
-	}
-	return errors.Join(err, (&etcd.Reconciler{
-		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(name),
-		Spec: etcd.Spec{Namespace: cfg.Namespace, Image: cfg.EtcdImage, Dotmesh: cluster.Image},
-		Config: func(context.Context) (dotmeshconfig.Config, bool, error) {
-			c, known := s.InForce()
-			return c, known, nil
-		},
-	}).SetupWithManager(mgr))
 }
 
 // addUpgrades asks for newer versions while this operator is the one that works.
@@ -209,6 +201,18 @@ func addUpgrades(mgr ctrl.Manager, version string, s *settings.Settings, registr
 		},
 	})
 	return errors.Join(registry.Register(checker), mgr.Add(checker))
+}
+
+// etcdOf runs the operator's own etcd.
+func etcdOf(cfg Config, mgr ctrl.Manager, cluster specs.Cluster, s *settings.Settings) *etcd.Reconciler {
+	return &etcd.Reconciler{
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(name),
+		Spec: etcd.Spec{Namespace: cfg.Namespace, Image: cfg.EtcdImage, Dotmesh: cluster.Image},
+		Config: func(context.Context) (operatorconfig.Config, bool, error) {
+			inForce, known := s.InForce()
+			return inForce, known, nil
+		},
+	}
 }
 
 // waker has a reconciler work; any number of wakes before it does are one.
@@ -227,6 +231,9 @@ func (w waker) wake() {
 // Deployment is one of everything.
 func clusterOf(ctx context.Context, cfg Config) (specs.Cluster, error) {
 	cluster := specs.Cluster{Namespace: cfg.Namespace, Image: cfg.Image, Etcd: cfg.Etcd}
+	if len(cfg.Etcd) == 0 {
+		cluster.Etcd = etcd.Endpoints(cfg.Namespace)
+	}
 	if cfg.Image != "" {
 		return cluster, nil
 	}

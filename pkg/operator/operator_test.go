@@ -41,8 +41,9 @@ func TestOperator(t *testing.T) {
 	health, metrics := freeAddress(t), freeAddress(t)
 	first := s.run(operator.Config{HealthAddress: health, MetricsAddress: metrics})
 	s.addNode("a")
-	s.await("the certificates and the node service", func() bool {
-		return s.has(&corev1.Secret{}, "dotmesh-operator-client") && s.has(&appsv1.DaemonSet{}, specs.NodeDaemonSetName)
+	s.await("certificates, node service and etcd", func() bool {
+		return s.has(&corev1.Secret{}, "dotmesh-operator-client") && s.has(&appsv1.DaemonSet{}, specs.NodeDaemonSetName) &&
+			s.has(&appsv1.StatefulSet{}, "dotmesh-etcd-cluster")
 	})
 	if s.has(&corev1.Pod{}, "server-a") {
 		t.Error("a server was made without the user's Secret")
@@ -120,7 +121,7 @@ func (s *site) run(cfg operator.Config) (end func()) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(klog.NewContext(s.Context(), klog.Background()))
 	cfg.Kubernetes = s.As(account, "system:serviceaccounts", "system:serviceaccounts:"+namespace, "system:authenticated")
-	cfg.Namespace, cfg.Image, cfg.Etcd, cfg.Servers = namespace, "dotmesh:test", []string{"https://etcd:2379"}, s
+	cfg.Namespace, cfg.Image, cfg.EtcdImage, cfg.Servers = namespace, "dotmesh:test", "etcd:test", s
 	ended := make(chan error, 1)
 	go func() { ended <- operator.Run(ctx, cfg) }()
 	end = func() {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,7 +52,7 @@ func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error 
 	case plan.CreateGuard:
 		return p.cfg.Client.Create(ctx, specs.HolderBudget(s.Cluster, a.Holder))
 	case plan.DeleteGuard:
-		return p.cfg.Client.Delete(ctx, &policyv1.PodDisruptionBudget{ObjectMeta: p.named(a.Name)})
+		return p.deleteGuard(ctx, a)
 	case plan.CreateHolder:
 		return p.createHolder(ctx, s, a)
 	case plan.DeleteHolder:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,6 +47,18 @@ func (p *Pools) createHolder(ctx context.Context, s plan.State, a plan.CreateHol
 		return err
 	}
 	return p.cfg.Client.Create(ctx, specs.HolderPod(s.Cluster, a.Holder))
+}
+
+// deleteGuard deletes a budget, unless there is a holder of its name.
+func (p *Pools) deleteGuard(ctx context.Context, a plan.DeleteGuard) error {
+	err := p.cfg.Live.Get(ctx, client.ObjectKey{Namespace: p.cfg.Cluster.Namespace, Name: a.Name}, &corev1.Pod{})
+	switch {
+	case err == nil:
+		return errMoved
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("look for holder %s: %w", a.Name, err)
+	}
+	return p.cfg.Client.Delete(ctx, &policyv1.PodDisruptionBudget{ObjectMeta: p.named(a.Name)})
 }
 
 // createServer makes a server's pod. One that may take a pool over, which nobody
