@@ -42,7 +42,7 @@ func onDevice(t *testing.T, hook crash.Hook) Config {
 func refusedAs(t *testing.T, cfg Config, want error) error {
 	t.Helper()
 	if _, err := Ensure(t.Context(), cfg); !errors.Is(err, want) || dot.CodeOf(err) != dot.CodePrecondition {
-		return fmt.Errorf("want %q, got: %w", want, err)
+		return fmt.Errorf("not refused because %w: %w", want, err)
 	}
 	return nil
 }
