@@ -77,120 +77,132 @@ func (b bench) missing() string {
 
 func TestAPIServer(t *testing.T) {
 	s := apiserver.Start(t)
-	t.Run("made, kept, made again", func(t *testing.T) {
-		b := newBench(t, s, "made")
-		b.reconcile()
-		first := b.secret(pki.SecretServerTLS)
-		if first.Type != corev1.SecretTypeTLS || first.Labels[ManagedBy] != Operator || len(first.Data) != 3 {
-			t.Errorf("got %s, %v", first.Type, first.Labels)
-		}
-		b.reconcile()
-		if again := b.secret(pki.SecretServerTLS); again.ResourceVersion != first.ResourceVersion {
-			t.Error("it was written again for nothing")
-		}
-		if err := b.Client.Delete(t.Context(), &first); err != nil {
-			t.Fatal(err)
-		}
-		b.reconcile()
-		if again := b.secret(pki.SecretServerTLS); bytes.Equal(again.Data[pki.CertFile], first.Data[pki.CertFile]) || !bytes.Equal(again.Data[pki.CAFile], first.Data[pki.CAFile]) {
-			t.Error("not another of the same CA")
-		}
-		b.Now = func() time.Time { return time.Now().Add(pki.LeafValidity * 3 / 4) }
-		b.reconcile()
-		if renewed := b.secret(pki.SecretEtcdPeer); len(renewed.Data) != 3 || renewed.Labels[ManagedBy] != Operator {
-			t.Errorf("renewed: got %v", renewed.Labels)
-		}
-		if _, err := ClientTLS(t.Context(), b.Client, b.Namespace, pki.SecretOperatorClient); err != nil {
+	for what, test := range map[string]func(*testing.T, *apiserver.Server){
+		"made, kept, made again":                 madeAndKept,
+		"the Secret that only the user can make": onlyTheUser,
+		"two operators at once":                  twoOperators,
+		"a manager calls it":                     managed,
+	} {
+		t.Run(what, func(t *testing.T) { test(t, s) })
+	}
+}
+
+func madeAndKept(t *testing.T, s *apiserver.Server) {
+	b := newBench(t, s, "made")
+	b.reconcile()
+	first := b.secret(pki.SecretServerTLS)
+	if first.Type != corev1.SecretTypeTLS || first.Labels[ManagedBy] != Operator || len(first.Data) != 3 {
+		t.Errorf("got %s, %v", first.Type, first.Labels)
+	}
+	b.reconcile()
+	if again := b.secret(pki.SecretServerTLS); again.ResourceVersion != first.ResourceVersion {
+		t.Error("it was written again for nothing")
+	}
+	if err := b.Client.Delete(t.Context(), &first); err != nil {
+		t.Fatal(err)
+	}
+	b.reconcile()
+	if again := b.secret(pki.SecretServerTLS); bytes.Equal(again.Data[pki.CertFile], first.Data[pki.CertFile]) || !bytes.Equal(again.Data[pki.CAFile], first.Data[pki.CAFile]) {
+		t.Error("not another of the same CA")
+	}
+	b.Now = func() time.Time { return time.Now().Add(pki.LeafValidity * 3 / 4) }
+	b.reconcile()
+	if renewed := b.secret(pki.SecretEtcdPeer); len(renewed.Data) != 3 || renewed.Labels[ManagedBy] != Operator {
+		t.Errorf("renewed: got %v", renewed.Labels)
+	}
+	if _, err := ClientTLS(t.Context(), b.Client, b.Namespace, pki.SecretOperatorClient); err != nil {
+		t.Error(err)
+	}
+}
+
+func onlyTheUser(t *testing.T, s *apiserver.Server) {
+	b := newBench(t, s, "missing")
+	b.reconcile()
+	want := "kubectl -n missing create secret generic dotmesh"
+	if got := b.missing(); !strings.Contains(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if got := <-b.events; !strings.Contains(got, "SecretMissing") || !strings.Contains(got, want) {
+		t.Errorf("got the Event %q", got)
+	}
+	user := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "missing", Name: userSecret}, StringData: map[string]string{apiKeyFile: "key\n", passwordFile: "\n"}}
+	b.create(user)
+	if got := b.missing(); !strings.Contains(got, passwordFile) || strings.Contains(got, "lacks "+apiKeyFile) {
+		t.Errorf("with an empty password: got %q", got)
+	}
+	user.StringData = map[string]string{passwordFile: "password"}
+	if err := b.Client.Update(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.missing(); got != "" {
+		t.Errorf("with all: got %q", got)
+	}
+	b.ExternalEtcd = true
+	if err := b.Client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "missing", Name: pki.SecretEtcdClient}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.missing(); !strings.Contains(got, "your etcd") {
+		t.Errorf("without a certificate for the user's etcd: got %q", got)
+	}
+}
+
+func twoOperators(t *testing.T, s *apiserver.Server) {
+	b := newBench(t, s, "two")
+	done := make(chan error)
+	for range 2 {
+		go func() {
+			var last error
+			for range 10 {
+				_, last = b.Reconcile(t.Context(), reconcile.Request{})
+				if last != nil && !apierrors.IsAlreadyExists(last) && !apierrors.IsConflict(last) {
+					break
+				}
+			}
+			done <- last
+		}()
+	}
+	for range 2 {
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	})
-	t.Run("the Secret that only the user can make", func(t *testing.T) {
-		b := newBench(t, s, "missing")
-		b.reconcile()
-		want := "kubectl -n missing create secret generic dotmesh"
-		if got := b.missing(); !strings.Contains(got, want) {
-			t.Errorf("got %q", got)
+	}
+	ca := b.secret(pki.SecretCA).Data[pki.CAFile]
+	for _, name := range leaves {
+		if got := b.secret(name).Data[pki.CAFile]; !bytes.Equal(got, ca) {
+			t.Errorf("%s believes another CA", name)
 		}
-		if got := <-b.events; !strings.Contains(got, "SecretMissing") || !strings.Contains(got, want) {
-			t.Errorf("got the Event %q", got)
-		}
-		user := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "missing", Name: userSecret}, StringData: map[string]string{apiKeyFile: "key\n", passwordFile: "\n"}}
-		b.create(user)
-		if got := b.missing(); !strings.Contains(got, passwordFile) || strings.Contains(got, "lacks "+apiKeyFile) {
-			t.Errorf("with an empty password: got %q", got)
-		}
-		user.StringData = map[string]string{passwordFile: "password"}
-		if err := b.Client.Update(t.Context(), user); err != nil {
-			t.Fatal(err)
-		}
-		if got := b.missing(); got != "" {
-			t.Errorf("with all: got %q", got)
-		}
-		b.ExternalEtcd = true
-		if err := b.Client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "missing", Name: pki.SecretEtcdClient}}); err != nil {
-			t.Fatal(err)
-		}
-		if got := b.missing(); !strings.Contains(got, "your etcd") {
-			t.Errorf("without a certificate for the user's etcd: got %q", got)
-		}
-	})
-	t.Run("two operators at once", func(t *testing.T) {
-		b := newBench(t, s, "two")
-		done := make(chan error)
-		for range 2 {
-			go func() {
-				var last error
-				for range 10 {
-					_, last = b.Reconcile(t.Context(), reconcile.Request{})
-					if last != nil && !apierrors.IsAlreadyExists(last) && !apierrors.IsConflict(last) {
-						break
-					}
-				}
-				done <- last
-			}()
-		}
-		for range 2 {
-			if err := <-done; err != nil {
-				t.Error(err)
+	}
+}
+
+func managed(t *testing.T, s *apiserver.Server) {
+	b := newBench(t, s, "managed")
+	b.NodeAddresses = true
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "one"}}
+	b.create(node)
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}, {Type: corev1.NodeHostName, Address: "one"}}
+	if err := b.Client.Status().Update(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	mgr, err := ctrl.NewManager(s.Config, ctrl.Options{Metrics: metricsserver.Options{BindAddress: "0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Client = mgr.GetClient()
+	if err := b.SetupWithManager(mgr); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = mgr.Start(t.Context()) }()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		found, err := b.get(t.Context(), pki.SecretServerTLS)
+		if err == nil {
+			certs, err := pki.ParseCerts(found.Data[pki.CertFile])
+			if err != nil || certs[0].VerifyHostname("192.0.2.1") != nil || certs[0].VerifyHostname("one") != nil {
+				t.Errorf("the node's addresses are not in the certificate (%v)", err)
 			}
+			return
 		}
-		ca := b.secret(pki.SecretCA).Data[pki.CAFile]
-		for _, name := range leaves {
-			if got := b.secret(name).Data[pki.CAFile]; !bytes.Equal(got, ca) {
-				t.Errorf("%s believes another CA", name)
-			}
+		if time.Now().After(end) {
+			t.Fatalf("nothing was made: %v", err)
 		}
-	})
-	t.Run("a manager calls it", func(t *testing.T) {
-		b := newBench(t, s, "managed")
-		b.NodeAddresses = true
-		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "one"}}
-		b.create(node)
-		node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}, {Type: corev1.NodeHostName, Address: "one"}}
-		if err := b.Client.Status().Update(t.Context(), node); err != nil {
-			t.Fatal(err)
-		}
-		mgr, err := ctrl.NewManager(s.Config, ctrl.Options{Metrics: metricsserver.Options{BindAddress: "0"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Client = mgr.GetClient()
-		if err := b.SetupWithManager(mgr); err != nil {
-			t.Fatal(err)
-		}
-		go func() { _ = mgr.Start(t.Context()) }()
-		for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			found, err := b.get(t.Context(), pki.SecretServerTLS)
-			if err == nil {
-				certs, err := pki.ParseCerts(found.Data[pki.CertFile])
-				if err != nil || certs[0].VerifyHostname("192.0.2.1") != nil || certs[0].VerifyHostname("one") != nil {
-					t.Errorf("the node's addresses are not in the certificate (%v)", err)
-				}
-				return
-			}
-			if time.Now().After(end) {
-				t.Fatalf("nothing was made: %v", err)
-			}
-		}
-	})
+	}
 }

@@ -36,6 +36,8 @@ type Node struct {
 	// Takes tells that a new member may go there: it counts, is ready, and not
 	// cordoned or tainted.
 	Takes bool
+	// Cordoned nodes may be about to go.
+	Cordoned bool
 	// Lost nodes are out of service: what runs there never comes back.
 	Lost bool
 }
@@ -100,7 +102,7 @@ func Next(s State) Step {
 	if told := (Bootstrap{initialCluster(s.Members), true}); s.Begun == nil || *s.Begun != told {
 		return Step{Do: WriteBootstrap, Bootstrap: told}
 	}
-	for _, next := range []func() (Step, bool){s.volumes, s.learner, s.lost, s.outdated, s.grow} {
+	for _, next := range []func() (Step, bool){s.volumes, s.learner, s.leaving, s.outdated, s.resize} {
 		if step, found := next(); found {
 			return step
 		}
@@ -179,19 +181,20 @@ func (s State) learner() (Step, bool) {
 	return Step{}, false
 }
 
-// lost removes a member that cannot come back, where another can take its place and
-// the others stay a quorum.
-func (s State) lost() (Step, bool) {
+// leaving removes a member that cannot, or is not to, stay where it is, where another
+// can take its place and the others stay a quorum.
+func (s State) leaving() (Step, bool) {
 	for _, m := range s.Members {
 		ordinal, ours := ordinalOf(m)
 		volume, exists := s.Volumes[ordinal]
 		if !ours || !exists || !s.leaves(volume.Node) {
 			continue
 		}
-		if s.healthyBut(m.ID) < len(s.Members)/2+1 {
+		have := len(s.Members)
+		if s.healthyBut(0) < have/2+1 || s.healthyBut(m.ID) < (have-1)/2+1 {
 			continue // outdated pods may be what is wrong with them
 		}
-		if _, found := s.place(ordinal); !found {
+		if _, found := s.place(ordinal); !found && have > 2 {
 			return Step{Do: Wait, Act: true, Why: fmt.Sprintf("%s is to leave node %s, and there is no other for it", podName(ordinal), volume.Node)}, true
 		}
 		return Step{Do: Remove, Ordinal: ordinal, Member: m.ID}, true
@@ -218,28 +221,34 @@ func (s State) outdated() (Step, bool) {
 	return Step{}, false
 }
 
-// grow adds the next member. It never shrinks: three that lost a node wait for
-// another.
-func (s State) grow() (Step, bool) {
-	for ordinal := range max(s.size(), s.Replicas) {
-		if _, found := s.member(ordinal); found {
-			continue
-		}
-		if s.healthyBut(0) < len(s.Members) {
-			return Step{Do: Wait, Why: "etcd gets another member when all that it has are well"}, true
-		}
-		if _, found := s.place(ordinal); s.Local && !found {
-			return Step{Do: Wait, Act: true, Why: "etcd needs a node for " + podName(ordinal)}, true
-		}
-		return Step{Do: AddMember, Ordinal: ordinal}, true
+// resize adds the next member, or removes the second of two, which is worse than one:
+// either one's loss is the quorum's. Three that lost a node wait for another.
+func (s State) resize() (Step, bool) {
+	have, well := len(s.Members), s.healthyBut(0)
+	if last, ours := ordinalOf(s.Members[have-1]); have == 2 && s.size() == 1 && s.Local && ours && well == have {
+		return Step{Do: Remove, Ordinal: last, Member: s.Members[have-1].ID}, true
 	}
-	if s.healthyBut(0) < len(s.Members) {
-		return Step{Do: Wait, Why: fmt.Sprintf("%d of %d members of etcd are well", s.healthyBut(0), len(s.Members))}, true
+	if have >= s.size() {
+		if well < have {
+			return Step{Do: Wait, Why: fmt.Sprintf("%d of %d members of etcd are well", well, have)}, true
+		}
+		return Step{}, false
 	}
-	return Step{}, false
+	next := 0
+	for _, found := s.member(next); found; _, found = s.member(next) {
+		next++
+	}
+	if well < have {
+		return Step{Do: Wait, Why: "etcd gets another member when all that it has are well"}, true
+	}
+	if _, found := s.place(next); s.Local && !found {
+		return Step{Do: Wait, Act: true, Why: "etcd needs a node for " + podName(next)}, true
+	}
+	return Step{Do: AddMember, Ordinal: next}, true
 }
 
-// size is the number of members that there should be.
+// size is the number of members that there should be. A second one is for a move of
+// the only one, which could not be replaced once it is gone.
 func (s State) size() int {
 	nodes := 0
 	for _, n := range s.Nodes {
@@ -249,6 +258,12 @@ func (s State) size() int {
 	}
 	if nodes >= 3 {
 		return 3
+	}
+	if len(s.Members) == 1 && s.Local {
+		only, _ := ordinalOf(s.Members[0])
+		if _, free := s.place(only); free && s.leaves(s.Volumes[only].Node) {
+			return 2
+		}
 	}
 	return 1
 }
@@ -330,10 +345,10 @@ func (s State) gone(node string) bool {
 }
 
 // leaves tells whether a member is to leave a node: it is gone, or no longer one of
-// ours.
+// ours, or, where a member could not be replaced afterwards, may be about to go.
 func (s State) leaves(node string) bool {
 	i := s.node(node)
-	return i < 0 || !s.Nodes[i].Counts
+	return i < 0 || !s.Nodes[i].Counts || s.Nodes[i].Cordoned && len(s.Members) < 3
 }
 
 // lostVolumes are the members whose data is gone.

@@ -55,22 +55,41 @@ func running(on []Node, all ...members.Member) State {
 	return s
 }
 
+func cordon(n *Node) { n.Cordoned, n.Takes = true, false }
+
 func with(s State, change func(*State)) State {
 	change(&s)
 	return s
 }
 
-func TestNext(t *testing.T) {
-	three := func() State { return running(nodes("a", "b", "c"), voter(0), voter(1), voter(2)) }
-	silent := func(s *State) { s.Answers, s.Members = false, nil }
+// decision is a state and the step that it leads to, with what matters of it.
+type decision struct {
+	what string
+	s    State
+	want string
+}
+
+func decide(t *testing.T, decisions []decision) {
+	t.Helper()
+	for _, tt := range decisions {
+		t.Run(tt.what, func(t *testing.T) {
+			got := text(Next(tt.s))
+			if got != tt.want && (!strings.HasPrefix(got, tt.want) || tt.want == "wait") {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func three() State { return running(nodes("a", "b", "c"), voter(0), voter(1), voter(2)) }
+
+func silent(s *State) { s.Answers, s.Members = false, nil }
+
+func TestBeginningAndGrowing(t *testing.T) {
 	begun := func() State {
 		return State{Namespace: namespace, Local: true, Nodes: nodes("a", "b", "c"), Begun: &Bootstrap{Cluster: "x"}}
 	}
-	for _, tt := range []struct {
-		what string
-		s    State
-		want string // the step, with what matters of it
-	}{
+	decide(t, []decision{
 		// Beginning.
 		{"nothing is there", State{Namespace: namespace, Local: true, Nodes: nodes("a")}, "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 new"},
 		{"begun, no volume", begun(), "create volume 0 on a for 0"},
@@ -88,7 +107,12 @@ func TestNext(t *testing.T) {
 		{"three nodes", running(nodes("a", "b", "c"), voter(0)), "add member 1"},
 		{"three nodes, the first not well", running(nodes("a", "b", "c"), down(voter(0))), "wait: etcd gets another member when"},
 		{"three nodes, two voters", running(nodes("a", "b", "c"), voter(0), voter(1)), "add member 2"},
-		{"three nodes, one cordoned", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) { s.Nodes[2].Takes = false }), "wait, act: etcd needs a node"},
+		{"three nodes, one cordoned", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) { cordon(&s.Nodes[2]) }), "wait, act: etcd needs a node"},
+		{"three nodes, the second member is on a cordoned one", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) { cordon(&s.Nodes[1]) }), "remove member 1 101"},
+		{"three members, one on a cordoned node", with(running(nodes("a", "b", "c", "d"), voter(0), voter(1), voter(2)), func(s *State) { cordon(&s.Nodes[1]) }), "wait"},
+		{"two nodes, two voters", running(nodes("a", "b"), voter(0), voter(1)), "remove member 1 101"},
+		{"two nodes, two voters, one not well", running(nodes("a", "b"), voter(0), down(voter(1))), "wait: 1 of 2"},
+		{"two nodes, one of three voters left on one", running(nodes("a", "b"), voter(0), voter(1), down(voter(2))), "wait, act: dotmesh-etcd-cluster-2 is to leave"},
 		{"five nodes, three voters", running(nodes("a", "b", "c", "d", "e"), voter(0), voter(1), voter(2)), "wait"},
 		{"one node left of three", with(three(), func(s *State) { s.Volumes[1], s.Volumes[2] = Volume{"a", 101}, Volume{"a", 102}; s.Nodes = nodes("a") }), "wait"},
 
@@ -102,7 +126,11 @@ func TestNext(t *testing.T) {
 		{"a learner", running(nodes("a", "b", "c"), voter(0), learner(1)), "promote member 1 101"},
 		{"a learner's node goes", running(nodes("a"), voter(0), down(learner(1))), "remove member 1 101"},
 		{"a volume of the class's provisioner", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Local, s.Volumes, s.Replicas = false, nil, 1 }), "scale 1"},
+	})
+}
 
+func TestLosingAndRolling(t *testing.T) {
+	decide(t, []decision{
 		// Losing a node.
 		{"a node is gone, no other", running(nodes("a", "b"), voter(0), voter(1), down(voter(2))), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
 		{"a node is gone, another there", running(nodes("a", "b", "d"), voter(0), voter(1), down(voter(2))), "remove member 2 102"},
@@ -111,7 +139,32 @@ func TestNext(t *testing.T) {
 		{"a node left the selector", with(running(nodes("a", "b", "c", "d"), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[0] = Node{Name: "a"} }), "remove member 0 100"},
 		{"a node is gone and another member down", running(nodes("a", "b", "d"), voter(0), down(voter(1)), down(voter(2))), "wait: 1 of 3"},
 		{"one of two members has lost its node", running(nodes("a", "c", "d"), voter(0), down(voter(1))), "wait: etcd gets another member when"},
-		{"the only member's node left the selector", with(running(nodes("a", "b"), voter(0)), func(s *State) { s.Nodes[0].Counts = false }), "wait"},
+
+		// Moving the only member.
+		{"its node left the selector", with(running(nodes("a", "b"), voter(0)), func(s *State) { s.Nodes[0] = Node{Name: "a"} }), "add member 1"},
+		{"its node is cordoned", with(running(nodes("a", "b"), voter(0)), func(s *State) { cordon(&s.Nodes[0]) }), "add member 1"},
+		{"its node is cordoned, no other", with(running(nodes("a"), voter(0)), func(s *State) { cordon(&s.Nodes[0]) }), "wait"},
+		{"the second joins", with(running(nodes("a", "b"), voter(0), learner(1)), func(s *State) { cordon(&s.Nodes[0]) }), "promote member 1 101"},
+		{"both vote", with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) { cordon(&s.Nodes[0]) }), "remove member 0 100"},
+		{"both vote, the second is not well", with(running(nodes("a", "b"), voter(0), down(voter(1))), func(s *State) { cordon(&s.Nodes[0]) }), "wait: 1 of 2"},
+		{"the first is removed", with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
+			cordon(&s.Nodes[0])
+			s.Members = s.Members[1:]
+			s.Begun.Cluster = initialCluster(s.Members)
+		}), "delete volume 0"},
+		{"moved", with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
+			cordon(&s.Nodes[0])
+			s.Members = s.Members[1:]
+			s.Begun.Cluster = initialCluster(s.Members)
+			delete(s.Volumes, 0)
+		}), "wait"},
+		{"moved, and three nodes later", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) {
+			s.Members = s.Members[1:]
+			s.Begun.Cluster = initialCluster(s.Members)
+			delete(s.Volumes, 0)
+		}), "add member 0"},
+
+		// Others.
 		{"removed, its volume is there", with(running(nodes("a", "b", "d"), voter(0), voter(1), voter(2)), func(s *State) {
 			s.Members = s.Members[:2]
 			s.Begun.Cluster = initialCluster(s.Members)
@@ -135,14 +188,7 @@ func TestNext(t *testing.T) {
 		{"one member is not well", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1] = Pod{true, false, true} }), "wait: 2 of 3"},
 		{"the broken one first", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1], s.Pods[2] = Pod{true, false, true}, Pod{false, false, true} }), "restart pod 2"},
 		{"the only member", with(running(nodes("a"), voter(0)), func(s *State) { s.Pods[0] = Pod{true, false, true} }), "restart pod 0"},
-	} {
-		t.Run(tt.what, func(t *testing.T) {
-			got := text(Next(tt.s))
-			if got != tt.want && (!strings.HasPrefix(got, tt.want) || tt.want == "wait") {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
+	})
 }
 
 func text(s Step) string {

@@ -8,13 +8,18 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/certs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 )
+
+// driverName is the CSI driver's.
+const driverName = "dotmesh.csi"
 
 // observed is a State and the objects that it was read from.
 type observed struct {
@@ -76,6 +81,20 @@ func (r *Reconciler) observeSet(ctx context.Context, o *observed, cfg config.Con
 		}
 	}
 	o.state.Local = o.spec.Class == LocalClass
+	if !apierrors.IsNotFound(err) || o.state.Local {
+		return client.IgnoreNotFound(err)
+	}
+	return r.refuseOurs(ctx, o.spec.Class)
+}
+
+// refuseOurs refuses a class whose volumes would need the registry that is to lie
+// on them.
+func (r *Reconciler) refuseOurs(ctx context.Context, name string) error {
+	var class storagev1.StorageClass
+	err := r.Client.Get(ctx, client.ObjectKey{Name: name}, &class)
+	if err == nil && class.Provisioner == driverName {
+		return dot.Precondition("etcd cannot lie on volumes of the StorageClass %s, which are dotmesh's own: set pvcPerNode.storageClass to another", name)
+	}
 	return client.IgnoreNotFound(err)
 }
 
@@ -91,7 +110,7 @@ func (r *Reconciler) observeNodes(ctx context.Context, o *observed, cfg config.C
 		lost := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
 		counts := cfg.NodeSelector.Matches(n.Labels) && !lost && n.DeletionTimestamp == nil
 		o.state.Nodes = append(o.state.Nodes, Node{
-			Name: n.Name, Zone: n.Labels[corev1.LabelTopologyZone], Lost: lost, Counts: counts,
+			Name: n.Name, Zone: n.Labels[corev1.LabelTopologyZone], Lost: lost, Counts: counts, Cordoned: n.Spec.Unschedulable,
 			Takes: counts && takes(n),
 		})
 	}
@@ -139,7 +158,7 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 	for i := range pods.Items {
 		p := &pods.Items[i]
 		ordinal, err := strconv.Atoi(p.Labels["apps.kubernetes.io/pod-index"])
-		if err != nil {
+		if err != nil || p.Name != podName(ordinal) {
 			continue
 		}
 		o.pods[ordinal] = p
