@@ -10,9 +10,7 @@ import (
 
 const root = "../.."
 
-var pages = []string{"README.md", "deploy/README.md", "docs/architecture.md", "docs/on-disk-format.md", "docs/configuration.md", "docs/benchmarks.md", "docs/rbac.md"}
-var pages = []string{"README.md", "deploy/README.md", "docs/architecture.md", "docs/on-disk-format.md", "docs/configuration.md", "docs/etcd.md", "docs/benchmarks.md"}
-var pages = []string{"README.md", "deploy/README.md", "docs/architecture.md", "docs/on-disk-format.md", "docs/configuration.md", "docs/benchmarks.md", "docs/rbac.md", "docs/operations.md"}
+var pages = []string{"README.md", "deploy/README.md", "docs/architecture.md", "docs/on-disk-format.md", "docs/configuration.md", "docs/benchmarks.md", "docs/etcd.md", "docs/operations.md", "docs/rbac.md"}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
