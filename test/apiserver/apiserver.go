@@ -64,7 +64,7 @@ func Start(t testing.TB) *Server {
 
 func start(t testing.TB, env lab.Env) (*Server, error) {
 	s := &Server{env: env, dir: t.TempDir()}
-	ports, err := freePorts(3)
+	ports, err := freePorts(t.Context(), 3)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func start(t testing.TB, env lab.Env) (*Server, error) {
 // "disruption", until the test ends.
 func (s *Server) Controllers(t testing.TB, names ...string) {
 	t.Helper()
-	ports, err := freePorts(1)
+	ports, err := freePorts(t.Context(), 1)
 	if err == nil {
 		_, err = s.spawn(t, "kube-controller-manager", "--kubeconfig="+s.file("admin.kubeconfig"), "--leader-elect=false",
 			"--controllers="+strings.Join(names, ","), "--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(ports[0]), "--cert-dir="+s.dir)
@@ -190,10 +190,11 @@ func local(scheme string, port int) string {
 }
 
 // freePorts gives ports of the loopback interface that nobody listens on now.
-func freePorts(n int) ([]int, error) {
+func freePorts(ctx context.Context, n int) ([]int, error) {
 	var ports []int
+	var listen net.ListenConfig
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}

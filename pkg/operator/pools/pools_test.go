@@ -407,7 +407,7 @@ func killedAtEachStep(t *testing.T, api *apiserver.Server, c client.Client) {
 		w := newWorld(t, api, c, perNode)
 		w.hook = func(context.Context, crash.Point) {
 			if passed++; passed == kill {
-				panic(errKilled)
+				panic(killed)
 			}
 		}
 		w.addNode("a", "")

@@ -195,7 +195,7 @@ func (w *world) round() (done, wasKilled bool) {
 	w.Helper()
 	defer func() {
 		if r := recover(); r != nil {
-			if r != errKilled {
+			if r != killed {
 				panic(r)
 			}
 			wasKilled = true
@@ -206,7 +206,8 @@ func (w *world) round() (done, wasKilled bool) {
 	return done, false
 }
 
-var errKilled = fmt.Errorf("the operator was killed")
+// killed is what the operator panics with where a test kills it.
+const killed = "the operator was killed"
 
 // settle lets operator and world act until both rest, also after longer than the
 // operator waits for anything but a dead node.
@@ -219,11 +220,11 @@ func (w *world) settle() {
 			w.Fatalf("the world does not come to rest; the last actions: %v", w.done[max(0, len(w.done)-20):])
 		}
 		before := len(w.done)
-		_, killed := w.round()
-		if killed {
+		_, wasKilled := w.round()
+		if wasKilled {
 			w.restart()
 		}
-		if w.play() || killed || w.acted(before) {
+		if w.play() || wasKilled || w.acted(before) {
 			calm = 0
 		}
 		w.now = w.now.Add(rest[calm])
@@ -241,7 +242,7 @@ func (w *world) acted(since int) bool {
 func (w *world) pass(d time.Duration) {
 	w.Helper()
 	for end := w.now.Add(d); w.now.Before(end); w.now = w.now.Add(step) {
-		if _, killed := w.round(); killed {
+		if _, wasKilled := w.round(); wasKilled {
 			w.restart()
 		}
 		w.play()
