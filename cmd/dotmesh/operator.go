@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -27,6 +28,7 @@ type operatorOptions struct {
 	etcd       []string
 	etcdImage  string
 	hosts      []string
+	settings   string
 }
 
 func newOperatorCommand() *cobra.Command {
@@ -41,7 +43,9 @@ func newOperatorCommand() *cobra.Command {
 				return err
 			}
 			ctrl.SetLogger(klog.Background())
-			return operator.Run(cmd.Context(), cfg)
+			return logged(cmd.Context(), "operator", o.settings, func(ctx context.Context) error {
+				return operator.Run(ctx, cfg)
+			})
 		},
 	}
 	o.addFlags(cmd.Flags())
@@ -51,6 +55,7 @@ func newOperatorCommand() *cobra.Command {
 func (o *operatorOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.namespace, "namespace", "dotmesh", "the operator's own Kubernetes namespace, where everything of dotmesh is")
 	f.StringVar(&o.image, "image", "", "image of servers, holders and node services (default: that of the operator's own pod, $POD_NAME)")
+	addSettingsFlag(f, &o.settings)
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "how to reach Kubernetes from outside of a pod (default: as the pod's service account)")
 	f.StringVar(&o.health, "health-listen", "", "address of /healthz and /readyz (default: none)")
 	f.StringVar(&o.metrics, "metrics-listen", "", "address of /metrics (default: none)")
