@@ -54,7 +54,6 @@ var Layers = []Layer{
 		"objects are built from the configuration alone, so that their tests are tables"},
 	{"pkg/operator/plan", []string{"pkg/operator/config", "pkg/operator/specs"},
 		"what the operator does next is a pure function of what it observed"},
-	// To come.
 	{"pkg/operator", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/store/members"},
 		"the operator runs servers and never touches what they hold; of the store it needs etcd's membership"},
 	{"pkg/cli", []string{"pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/atomicfile"},
