@@ -51,6 +51,11 @@ func newWorld(t *testing.T, data map[string]string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What changes anything is done as the service account of the manifests.
+	operator, err := client.New(s.As("system:serviceaccount:dotmesh:dotmesh-operator"), client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := &world{t: t, direct: direct, etcd: newFakeEtcd(t), events: events.NewFakeRecorder(1000), data: data}
 	chance := rand.New(rand.NewPCG(1, 2))
 	dies := func(err error) error {
@@ -60,14 +65,14 @@ func newWorld(t *testing.T, data map[string]string) *world {
 		return err
 	}
 	killed := interceptor.NewClient(direct, interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			return dies(c.Create(ctx, o, opts...))
+		Create: func(ctx context.Context, _ client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return dies(operator.Create(ctx, o, opts...))
 		},
-		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
-			return dies(c.Update(ctx, o, opts...))
+		Update: func(ctx context.Context, _ client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			return dies(operator.Update(ctx, o, opts...))
 		},
-		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			return dies(c.Delete(ctx, o, opts...))
+		Delete: func(ctx context.Context, _ client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			return dies(operator.Delete(ctx, o, opts...))
 		},
 	})
 	w.Reconciler = &Reconciler{
@@ -80,6 +85,9 @@ func newWorld(t *testing.T, data map[string]string) *world {
 		Connect: func(*tls.Config) (Cluster, error) { return w.etcd, nil },
 	}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	if out, err := s.Kubectl(t.Context(), "-n", namespace, "apply", "-f", "../../../deploy/base/operator.yaml"); err != nil {
+		t.Fatal(err, out)
+	}
 	w.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dotmesh"}})
 	made, err := pki.Bundle(pki.BundleConfig{Now: time.Now()})
 	if err != nil {
