@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
@@ -42,6 +43,9 @@ func (s *Settings) follow(ctx context.Context) (changed bool, err error) {
 	}
 	if v.inForce != nil {
 		if kept, err = s.keep(ctx, kept, v.inForce.Data()); err != nil {
+			return false, err
+		}
+		if err := s.letGo(ctx, kept); err != nil {
 			return false, err
 		}
 		changed = s.inForce == nil || !maps.Equal(s.inForce.Data(), v.inForce.Data())
@@ -155,8 +159,11 @@ func (s *Settings) poolsExist(ctx context.Context) (bool, error) {
 func (s *Settings) keep(ctx context.Context, kept *corev1.ConfigMap, data map[string]string) (*corev1.ConfigMap, error) {
 	if kept == nil {
 		kept = &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Namespace: s.cfg.Namespace, Name: specs.SettingsName, Labels: map[string]string{specs.LabelAppName: specs.AppName}},
-			Data:       data,
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: s.cfg.Namespace, Name: specs.SettingsName, Labels: map[string]string{specs.LabelAppName: specs.AppName},
+				Finalizers: []string{Finalizer},
+			},
+			Data: data,
 		}
 		if err := s.cfg.Client.Create(ctx, kept); err != nil {
 			return nil, fmt.Errorf("create ConfigMap %s: %w", specs.SettingsName, err)
@@ -168,11 +175,39 @@ func (s *Settings) keep(ctx context.Context, kept *corev1.ConfigMap, data map[st
 		next.Data = map[string]string{}
 	}
 	maps.Copy(next.Data, data)
-	if maps.Equal(next.Data, kept.Data) {
+	if next.DeletionTimestamp == nil {
+		controllerutil.AddFinalizer(next, Finalizer)
+	}
+	if maps.Equal(next.Data, kept.Data) && len(next.Finalizers) == len(kept.Finalizers) {
 		return kept, nil
 	}
 	if err := s.cfg.Client.Update(ctx, next); err != nil {
 		return nil, fmt.Errorf("update ConfigMap %s: %w", specs.SettingsName, err)
 	}
 	return next, nil
+}
+
+// Finalizer keeps the ConfigMap that owns all servers and holders: Kubernetes deletes
+// what an owner owned once that is gone, and asks no PodDisruptionBudget.
+const Finalizer = "dotmesh.io/pools"
+
+// letGo lets a ConfigMap go that somebody deleted, if there is no pool any more.
+func (s *Settings) letGo(ctx context.Context, kept *corev1.ConfigMap) error {
+	if kept.DeletionTimestamp == nil {
+		return nil
+	}
+	pools, err := s.poolsExist(ctx)
+	if err != nil {
+		return err
+	}
+	if pools {
+		s.cfg.Events.Warning(reference(kept), reasonKept, "was deleted, and stays while there are pools, because all servers would go with it")
+		return nil
+	}
+	free := kept.DeepCopy()
+	controllerutil.RemoveFinalizer(free, Finalizer)
+	if err := s.cfg.Client.Update(ctx, free); err != nil {
+		return fmt.Errorf("let ConfigMap %s go: %w", specs.SettingsName, err)
+	}
+	return nil
 }

@@ -42,12 +42,58 @@ func TestSettings(t *testing.T) {
 		"TwoOperators":        twoOperators,
 		"StatusIsWrittenOnce": statusIsWrittenOnce,
 		"UseHolds":            useHolds,
+		"Deleted":             deleted,
+		"NewerVersion":        newerVersion,
 	} {
 		t.Run(name, func(t *testing.T) { run(t, newSite(t, c)) })
 	}
 }
 
-// rows are the rows of the table: a key, its change, and whether that is
+// deleted: the ConfigMap that owns the servers stays until there is no pool.
+func deleted(t *testing.T, s *site) {
+	s.write(nil)
+	s.reconcile()
+	pvc := s.makePVC()
+	if err := s.client.Delete(t.Context(), s.kept()); err != nil {
+		t.Fatal(err)
+	}
+	s.reconcile()
+	if s.kept().DeletionTimestamp == nil {
+		t.Error("it was not deleted")
+	}
+	s.wantEvent("ServersDependOnIt", "stays while there are pools")
+	s.deletePVC(pvc)
+	s.reconcile()
+	var gone corev1.ConfigMap
+	if err := s.client.Get(t.Context(), client.ObjectKey{Namespace: s.namespace, Name: specs.SettingsName}, &gone); !apierrors.IsNotFound(err) {
+		t.Errorf("without a pool: %v", err)
+	}
+	s.reconcile()
+	if s.kept().DeletionTimestamp != nil {
+		t.Error("it was not made anew")
+	}
+}
+
+// newerVersion is beside the configuration, and no part of it.
+func newerVersion(t *testing.T, s *site) {
+	if err := s.settings.SetNewerVersion(t.Context(), "1.3.0"); err == nil {
+		t.Error("told before there is a configuration")
+	}
+	s.write(nil)
+	s.reconcile()
+	for _, version := range []string{"1.3.0", ""} {
+		if err := s.settings.SetNewerVersion(t.Context(), version); err != nil {
+			t.Fatal(err)
+		}
+		s.reconcile()
+		if got := s.kept().Data["newerVersion"]; got != version {
+			t.Errorf("servers read %q, want %q", got, version)
+		}
+	}
+	s.wantEvent("NewerVersion", "1.3.0")
+}
+
+// rows are those of the table in docs/configuration.md: a key, its change, and whether that is
 // taken while pools exist. What is taken says what it does.
 func rows(t *testing.T, s *site) {
 	const refused = ""

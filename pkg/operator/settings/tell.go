@@ -25,6 +25,7 @@ const (
 	reasonChanged = "ConfigurationChanged"
 	reasonMissing = "ConfigurationMissing"
 	reasonNewer   = "NewerVersion"
+	reasonKept    = "ServersDependOnIt"
 )
 
 const (
