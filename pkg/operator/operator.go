@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -43,8 +45,15 @@ const (
 	// container is the operator's, in its own pod.
 	container = "operator"
 
-	startTimeout = 30 * time.Second
+	startTimeout = time.Minute
+	startRetry   = 2 * time.Second
 	syncTimeout  = time.Second
+
+	// The Lease outlasts an API server that stands still for a while; an operator that
+	// ends gives it back at once.
+	leaseDuration = 45 * time.Second
+	renewDeadline = 30 * time.Second
+	retryPeriod   = 5 * time.Second
 )
 
 // Config says where the operator runs and what it makes.
@@ -105,7 +114,7 @@ func (cfg Config) managerOptions(ctx context.Context, scheme *runtime.Scheme) ct
 	if shown == "" {
 		shown = "0"
 	}
-	anyName := true
+	anyName, lease, renew, retry := true, leaseDuration, renewDeadline, retryPeriod
 	return ctrl.Options{
 		Scheme: scheme,
 		Logger: klog.FromContext(ctx),
@@ -117,6 +126,9 @@ func (cfg Config) managerOptions(ctx context.Context, scheme *runtime.Scheme) ct
 		LeaderElectionID:              name,
 		LeaderElectionNamespace:       cfg.Namespace,
 		LeaderElectionReleaseOnCancel: true, // the process ends when Start returns
+		LeaseDuration:                 &lease,
+		RenewDeadline:                 &renew,
+		RetryPeriod:                   &retry,
 		Metrics:                       metricsserver.Options{BindAddress: shown},
 		HealthProbeBindAddress:        cfg.HealthAddress,
 		Controller:                    config.Controller{SkipNameValidation: &anyName},
@@ -242,12 +254,8 @@ func clusterOf(ctx context.Context, cfg Config) (specs.Cluster, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	c, err := client.New(cfg.Kubernetes, client.Options{})
+	pod, err := ownPod(ctx, cfg)
 	if err != nil {
-		return cluster, fmt.Errorf("reach Kubernetes: %w", err)
-	}
-	var pod corev1.Pod
-	if err := c.Get(ctx, client.ObjectKey{Namespace: cfg.Namespace, Name: cfg.PodName}, &pod); err != nil {
 		return cluster, fmt.Errorf("read the operator's own pod for its image: %w", err)
 	}
 	for _, own := range pod.Spec.Containers {
@@ -257,4 +265,25 @@ func clusterOf(ctx context.Context, cfg Config) (specs.Cluster, error) {
 		}
 	}
 	return cluster, dot.Invalid("pod %s has no container %q to know the image of: give --image", cfg.PodName, container)
+}
+
+// ownPod tries again while Kubernetes cannot be reached: a pod may run before its
+// network does.
+func ownPod(ctx context.Context, cfg Config) (corev1.Pod, error) {
+	var pod corev1.Pod
+	for {
+		c, err := client.New(cfg.Kubernetes, client.Options{})
+		if err == nil {
+			err = c.Get(ctx, client.ObjectKey{Namespace: cfg.Namespace, Name: cfg.PodName}, &pod)
+		}
+		if err == nil || apierrors.ReasonForError(err) != metav1.StatusReasonUnknown {
+			return pod, err
+		}
+		klog.FromContext(ctx).Info("Kubernetes cannot be reached yet", "reason", err.Error())
+		select {
+		case <-ctx.Done():
+			return pod, err
+		case <-time.After(startRetry):
+		}
+	}
 }
