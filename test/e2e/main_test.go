@@ -37,6 +37,8 @@ type site struct {
 	nodes int
 	// install puts dotmesh on the cluster as a person would.
 	install func(w *world, ctx context.Context) error
+	// again goes on with a cluster that dotmesh is installed on already.
+	again func(w *world, ctx context.Context) error
 	// parts are what it is then waited for, as `kubectl rollout status` names them.
 	parts []string
 }
@@ -45,5 +47,6 @@ type site struct {
 var oneNode = site{
 	nodes:   1,
 	install: (*world).installStatic,
+	again:   (*world).reinstallStatic,
 	parts:   []string{"sts/dotmesh-etcd", "deploy/dotmesh-server", "ds/dotmesh-node", "deploy/dotmesh-controller"},
 }

@@ -19,7 +19,8 @@ import (
 var threeNodes = site{
 	nodes:   3,
 	install: (*world).installOperator,
-	parts:   []string{"deploy/dotmesh-operator", "sts/dotmesh-etcd-cluster", "ds/dotmesh-node", "deploy/dotmesh-controller"},
+	again:   (*world).meetOperator,
+	parts:   []string{"deploy/dotmesh-operator", "ds/dotmesh-node", "deploy/dotmesh-controller"},
 }
 
 // TestNodes plays what needs several nodes and the operator, in storageMode local.
@@ -70,15 +71,41 @@ func (w *world) installOperator(ctx context.Context) error {
 		func() error { return w.cluster.Apply(ctx, adminSecret(w.apiKey)) },
 		func() error { return w.cluster.Apply(ctx, settings) },
 		func() error { return w.cluster.Apply(ctx, objects) },
-		func() error { return w.servers(ctx) },
-		func() error { return w.ready(ctx) },
-		func() error { return w.trust(ctx) },
 	} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.operated(ctx)
+}
+
+// meetOperator has the pods of an operator's cluster run the images of now.
+func (w *world) meetOperator(ctx context.Context) error {
+	key, err := w.secret(ctx, "dotmesh", "dotmesh-api-key.txt")
+	if err != nil {
+		return err
+	}
+	w.apiKey = string(key)
+	return errors.Join(
+		w.kubectl(ctx, "-n", system, "rollout", "restart", "deploy/dotmesh-operator", "deploy/dotmesh-controller", "ds/dotmesh-node"),
+		w.kubectl(ctx, "-n", system, "delete", "pod", "-l", serverSelector),
+		w.operated(ctx),
+	)
+}
+
+// operated waits for all that the operator makes.
+func (w *world) operated(ctx context.Context) error {
+	if err := w.servers(ctx); err != nil {
+		return err
+	}
+	if err := w.ready(ctx); err != nil {
+		return err
+	}
+	members := "jsonpath={.status.readyReplicas}=3"
+	if err := w.kubectl(ctx, "-n", system, "wait", "--for="+members, "--timeout=10m", "sts/dotmesh-etcd-cluster"); err != nil {
+		return err
+	}
+	return w.trust(ctx)
 }
 
 // servers waits for a server of each node.

@@ -76,7 +76,7 @@ func (w *world) start(ctx context.Context) error {
 	w.progress(begin, "the cluster is up")
 	install := w.install
 	if !fresh {
-		install = (*world).reinstall
+		install = w.again
 	}
 	if err := install(w, ctx); err != nil {
 		return err
@@ -194,8 +194,8 @@ func (w *world) installStatic(ctx context.Context) error {
 	return nil
 }
 
-// reinstall takes the manifests and images of now to a cluster of E2E_CLUSTER.
-func (w *world) reinstall(ctx context.Context) error {
+// reinstallStatic takes the manifests and images of now to a cluster of E2E_CLUSTER.
+func (w *world) reinstallStatic(ctx context.Context) error {
 	ca := filepath.Join(w.work, "ca.crt")
 	text, err := w.secret(ctx, "dotmesh-ca-cert", "ca.crt")
 	if err != nil {
