@@ -105,9 +105,8 @@ func install(t *testing.T) *site {
 	var err error
 	s.client, err = client.New(s.Config, client.Options{})
 	s.must(err)
-	const base = "../../deploy/base/"
-	for _, file := range []string{"namespace.yaml", "operator.yaml", "configmap.yaml"} {
-		out, err := s.Kubectl(t.Context(), "apply", "-n", namespace, "-f", base+file)
+	for _, file := range []string{"base/namespace.yaml", "operator/operator.yaml", "overlays/local/configmap.yaml"} {
+		out, err := s.Kubectl(t.Context(), "apply", "-n", namespace, "-f", "../../deploy/"+file)
 		if err != nil {
 			t.Fatalf("%s: %v: %s", file, err, out)
 		}

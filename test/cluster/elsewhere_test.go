@@ -184,18 +184,21 @@ func retryElsewhere(t *testing.T, m members) {
 	source, err := m[0].create(t.Context(), "stepped", "stepped", m[0].node)
 	must(t, err)
 	type step = func(ctx context.Context, via *member, try int) (string, error)
-	for what, call := range map[string]step{
-		"create": func(ctx context.Context, via *member, try int) (string, error) {
+	for what, c := range map[string]struct {
+		made int // datasets; of a clone also the snapshot that it begins at
+		call step
+	}{
+		"create": {1, func(ctx context.Context, via *member, try int) (string, error) {
 			v, err := via.create(ctx, fmt.Sprintf("create-%d", try), "", m[0].node)
 			return v.GetId(), err
-		},
-		"clone": func(ctx context.Context, via *member, try int) (string, error) {
+		}},
+		"clone": {2, func(ctx context.Context, via *member, try int) (string, error) {
 			v, err := via.createFrom(ctx, &dotmeshv1.CreateVolumeRequest{CsiName: fmt.Sprintf("clone-%d", try), SourceVolume: source.GetId()})
 			return v.GetId(), err
-		},
+		}},
 	} {
 		before := m.datasets(t)
-		steps := breakEach(t, m, what, 1, call)
+		steps := breakEach(t, m, what, c.made, c.call)
 		if steps < 3 {
 			t.Errorf("%s was broken at %d steps, want at least before its record, on the pool, and before it is ready", what, steps)
 		}

@@ -85,7 +85,7 @@ func newWorld(t *testing.T, data map[string]string) *world {
 		Connect: func(*tls.Config) (Cluster, error) { return w.etcd, nil },
 	}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-	if out, err := s.Kubectl(t.Context(), "-n", namespace, "apply", "-f", "../../../deploy/base/operator.yaml"); err != nil {
+	if out, err := s.Kubectl(t.Context(), "-n", namespace, "apply", "-f", "../../../deploy/operator/operator.yaml"); err != nil {
 		t.Fatal(err, out)
 	}
 	w.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dotmesh"}})
