@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"connectrpc.com/connect"
+	"k8s.io/klog/v2"
 
 	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/client"
@@ -17,12 +18,12 @@ type room struct{ free, total int64 }
 // The servers are asked, because what the registry says of room is as old as their
 // start. A pool whose server does not answer takes no dot, and is left out.
 func (p *plane) getCapacity(ctx context.Context, req *dotmeshv1.GetCapacityRequest) (*dotmeshv1.GetCapacityResponse, error) {
-	there, served, err := p.poolsOf(ctx, req.Node)
+	served, err := p.served(ctx, req.Node)
 	if err != nil {
 		return nil, err
 	}
 	res := &dotmeshv1.GetCapacityResponse{}
-	if len(there) == 0 { // a node without a pool has no room
+	if len(served) == 0 { // a node without a pool has no room, nor has one whose pool nobody serves
 		return res, nil
 	}
 	rooms, err := p.rooms(ctx, served)
@@ -30,7 +31,7 @@ func (p *plane) getCapacity(ctx context.Context, req *dotmeshv1.GetCapacityReque
 		return nil, err
 	}
 	if len(rooms) == 0 {
-		return nil, dot.Unavailable("how much room there is on node %s is not known: the server of pool %s does not answer; try again", nodeName(there[0]), there[0].ID)
+		return nil, dot.Unavailable("how much room there is on node %s is not known: the server of pool %s does not answer; try again", nodeName(served[0]), served[0].ID)
 	}
 	for _, r := range rooms {
 		res.AvailableBytes += r.free
@@ -39,24 +40,20 @@ func (p *plane) getCapacity(ctx context.Context, req *dotmeshv1.GetCapacityReque
 	return res, nil
 }
 
-// poolsOf are the pools of a node, "" for all nodes, and those that are served. Of a
-// call that was forwarded here it is this one.
-func (p *plane) poolsOf(ctx context.Context, node string) (there, served []dot.Pool, err error) {
+// served are the pools of a node that are served, "" for all nodes. Of a call that was
+// forwarded here it is this one.
+func (p *plane) served(ctx context.Context, node string) ([]dot.Pool, error) {
 	if isForwarded(ctx) {
-		there = []dot.Pool{{ID: p.pool, Node: p.node}}
-		return there, there, nil
+		return []dot.Pool{{ID: p.pool, Node: p.node}}, nil
 	}
 	all, err := p.standings(ctx)
+	var served []dot.Pool
 	for _, s := range all {
-		if node != "" && s.Node != node {
-			continue
-		}
-		there = append(there, s.Pool)
-		if s.alive {
+		if s.alive && (node == "" || s.Node == node) {
 			served = append(served, s.Pool)
 		}
 	}
-	return there, served, err
+	return served, err
 }
 
 // rooms measures this pool and asks the servers of others, of which those that do
@@ -70,8 +67,9 @@ func (p *plane) rooms(ctx context.Context, pools []dot.Pool) (map[dot.PoolID]roo
 			continue
 		}
 		total, free, err := p.engine.Capacity(ctx)
-		if err != nil {
-			return nil, err
+		if err != nil { // as of others: a sick pool keeps no dot from a healthy one
+			klog.FromContext(ctx).Error(err, "this pool's room is not known")
+			continue
 		}
 		rooms[pool.ID] = room{free, total}
 	}

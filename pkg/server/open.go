@@ -58,7 +58,7 @@ func (s *Server) describePool(ctx context.Context, client *zfs.Client, claim sto
 	}
 	return pool.Config{
 		ZFS: client.Holding(lock), Name: name, Location: s.cfg.Pool.Location, Device: s.cfg.Pool.Device, SizeBytes: s.cfg.poolSize(),
-		Sparse: s.cfg.Pool.Sparse, Multihost: s.cfg.Pool.Multihost, Assignment: s.assignment,
+		Sparse: s.cfg.Pool.Sparse, Multihost: s.cfg.Pool.Multihost, Assignment: s.assignment, Expected: !claim.Pool.IsZero(),
 		TakeOver: s.cfg.Pool.TakeOver && !claim.Imported, Hook: s.cfg.Crash,
 	}, nil
 }

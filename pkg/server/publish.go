@@ -242,7 +242,8 @@ func (p *plane) staticJob(id dot.VolumeID) job {
 // letGoThere has another pool's server let go of such a claim. What it refuses has
 // changed meanwhile: the volume was published again.
 func (p *plane) letGoThere(ctx context.Context, id dot.VolumeID, pool dot.Pool) error {
-	ctx = withPrincipal(ctx, principal{adminName, roleController})
+	ctx, cancel := context.WithTimeout(withPrincipal(ctx, principal{adminName, roleController}), askTimeout)
+	defer cancel()
 	_, err := ask(ctx, p, pool, func(ctx context.Context, c *client.Client) (*connect.Response[dotmeshv1.DeleteVolumeResponse], error) {
 		return c.Volumes.DeleteVolume(ctx, connect.NewRequest(&dotmeshv1.DeleteVolumeRequest{Volume: id.String()}))
 	})

@@ -64,7 +64,7 @@ func (c Config) extend(file *os.File, from int64) error {
 	var err error
 	if c.Sparse {
 		err = file.Truncate(c.SizeBytes)
-	} else {
+	} else if err = hasRoom(file, c.SizeBytes-from); err == nil {
 		err = unix.Fallocate(int(file.Fd()), 0, from, c.SizeBytes-from)
 	}
 	if err == nil {
@@ -81,4 +81,17 @@ func (c Config) extend(file *os.File, from int64) error {
 		return dot.Errorf(dot.CodePrecondition, "the file system of %s cannot allocate a file in advance: choose another --pool-location, or allow a sparse pool file: %w", c.Location, err)
 	}
 	return fmt.Errorf("allocating the pool file: %w", err)
+}
+
+// hasRoom gives ENOSPC where the file's file system has less. fallocate(2) itself takes
+// all there is before it says so, from kubelet and etcd too where they share the disk.
+func hasRoom(file *os.File, bytes int64) error {
+	var in unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &in); err != nil {
+		return fmt.Errorf("looking for room: %w", err)
+	}
+	if bytes > int64(in.Bavail)*in.Frsize {
+		return unix.ENOSPC
+	}
+	return nil
 }

@@ -48,6 +48,9 @@ type Config struct {
 	// TakeOver allows to import a pool that another machine has not exported, if this
 	// assignment has not had it yet.
 	TakeOver bool
+	// Expected: there was a pool, so that not finding one is a fault, also where the
+	// marker is gone too.
+	Expected bool
 	Hook     crash.Hook
 }
 
@@ -245,7 +248,7 @@ func (c Config) importOrCreate(ctx context.Context, device loop.Device, mark mar
 		return explain(err, "looking for a pool in %s", c.path())
 	}
 	switch {
-	case len(there) == 0 && mark.Made:
+	case len(there) == 0 && (mark.Made || c.Expected):
 		return dot.Precondition("%s should hold pool %s and ZFS finds none in it: nothing was changed; look at it with zdb -l %s", c.path(), c.Name, c.path())
 	case len(there) == 0:
 		err := c.ZFS.CreatePool(ctx, zfs.PoolSpec{Name: c.Name, Devices: []string{device.Path}, Props: c.props()})

@@ -92,6 +92,10 @@ func Grow(ctx context.Context, cfg Config) (bool, error) {
 	if err != nil || mark.Size >= cfg.SizeBytes {
 		return false, err
 	}
+	// The marker is written with the assignment: not by one of the past.
+	if err := cfg.Assignment.vet(mark, true); err != nil {
+		return false, err
+	}
 	device, err := loop.Find(file)
 	if err != nil {
 		return false, fmt.Errorf("finding the pool's loop device: %w", err)
