@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,6 +98,7 @@ type site struct {
 	*testing.T
 	*apiserver.Server
 	client client.Client
+	nodes  sync.Map // by the address of the server there
 }
 
 func install(t *testing.T) *site {
@@ -135,9 +137,15 @@ func (s *site) run(cfg operator.Config) (end func()) {
 }
 
 // Status is that of a fake server that says that it is one.
-func (s *site) Status(context.Context, string) (pools.Status, error) {
+func (s *site) Status(_ context.Context, address string) (pools.Status, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return pools.Status{}, err
+	}
+	node, _ := s.nodes.Load(host)
 	status := pools.Status{Conditions: []pools.Condition{{Type: "Pool", OK: true}}}
 	status.Pool, status.Health, status.Version, status.InUse = "guid", "ONLINE", "v1+2", true
+	status.Node, _ = node.(string)
 	return status, nil
 }
 
@@ -169,7 +177,9 @@ func (s *site) start(name string) {
 	node := pod.Annotations[specs.AnnotationNodeName]
 	s.must(s.client.SubResource("binding").Create(s.Context(), pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: node}}))
 	pod = s.get(&corev1.Pod{}, name).(*corev1.Pod)
-	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, "10.1.1.1", []corev1.PodIP{{IP: "10.1.1.1"}}
+	address := fmt.Sprintf("10.1.1.%d", len(name)+int(node[0]))
+	s.nodes.Store(address, node)
+	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, address, []corev1.PodIP{{IP: address}}
 	pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue})
 	s.must(s.client.Status().Update(s.Context(), pod))
 }

@@ -308,14 +308,17 @@ func oneIsAway(t *testing.T, m members) {
 		},
 		"join":            func() error { return only(via.create(ctx, "joins-away", "away")) },
 		"a new dot there": func() error { return only(via.create(ctx, "new-away", "", m[0].node)) },
-		"room": func() error {
-			return only(call(ctx, via.api.Volumes.GetCapacity, &dotmeshv1.GetCapacityRequest{Node: m[0].node}))
-		},
 		"dm commit": func() error {
 			return only(call(ctx, via.api.Dots.Commit, &dotmeshv1.CommitRequest{Dot: "away", Message: "m"}))
 		},
 	} {
 		refused(t, what, call(), dot.CodeUnavailable, says)
+	}
+	// The scheduler is to send no pod there meanwhile.
+	room, err := call(ctx, via.api.Volumes.GetCapacity, &dotmeshv1.GetCapacityRequest{Node: m[0].node})
+	must(t, err)
+	if room.GetAvailableBytes() != 0 {
+		t.Errorf("%d bytes are free on a node whose server is away", room.GetAvailableBytes())
 	}
 	list, err := call(ctx, via.api.Dots.ListDots, &dotmeshv1.ListDotsRequest{})
 	must(t, err)

@@ -99,6 +99,11 @@ func Next(s State) Step {
 	if !s.Answers {
 		return s.withoutAnswer()
 	}
+	for _, m := range s.Members {
+		if _, ours := ordinalOf(m); !ours {
+			return Step{Do: Wait, Act: true, Why: fmt.Sprintf("etcd has a member %q that the operator did not make: nothing is changed. Is a static deployment still there?", m.Name)}
+		}
+	}
 	if told := (Bootstrap{initialCluster(s.Members), true}); s.Begun == nil || *s.Begun != told {
 		return Step{Do: WriteBootstrap, Bootstrap: told}
 	}

@@ -165,7 +165,10 @@ func (v *view) serve(p PVC, given bool) []Action {
 	if p.Deleting && !p.Assignment.Delete {
 		actions = append(actions, p.deletingWarning())
 	}
-	if v.isLeaving(p, given) {
+	switch {
+	case p.Deleting && !p.Assignment.Delete:
+		return actions // its pods are all that keeps it, and what is on it
+	case v.isLeaving(p, given):
 		return append(actions, v.release(*server)...)
 	}
 	return append(actions, v.grow(p)...)

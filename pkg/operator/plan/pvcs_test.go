@@ -268,7 +268,12 @@ func TestPVCsThatPersonsTouch(t *testing.T) {
 		"given up, and served: it stays":    with(served(pvc("p1", of("n1", 1), pooled, givenUp), idleFor(time.Hour))),
 		"not given up: it stays":            {pvcs: []PVC{pvc("p1", free(1), wasReleased(1))}},
 		"deleted, and served: it is served": with(served(pvc("p1", of("n1", 1), pooled, beingDeleted)), saved),
-		"a server of it cannot come back":   {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled, beingDeleted)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, want: []string{saved}},
+		"and on a node that is drained: it stays": func() scene {
+			s := served(pvc("p1", of("n1", 1), pooled, beingDeleted), idleFor(time.Hour))
+			s.nodes = []Node{node("n1", labelled, cordoned)}
+			return with(s, saved)
+		}(),
+		"a server of it cannot come back": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled, beingDeleted)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, want: []string{saved}},
 		"deleted and given up: it is released": with(served(pvc("p1", of("n1", 1), pooled, beingDeleted, givenUp), idleFor(time.Minute)),
 			"ask server server-p1-node-n1 to release generation 1"),
 		"deleted before it was bound: it is let go": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), unbound, beingDeleted)}, guards: n1Guard,

@@ -135,6 +135,8 @@ func (s Server) isIdle() bool { return s.Report != nil && !s.Report.InUse && !s.
 // Report is what a server answers to GetStatus.
 type Report struct {
 	At time.Time
+	// Node and Claim, a PVC's UID, are whom the server serves.
+	Node, Claim string
 	// Pool is the GUID of its root dataset, "" until it is known.
 	Pool   string
 	Health string // HealthOnline, or what is wrong

@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/client"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/plan"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
 const (
@@ -23,6 +25,9 @@ const (
 	// askAgain is how old an answer must be: events of the cluster cause rounds
 	// that need no new ones.
 	askAgain = 5 * time.Second
+	// answerHolds is for how long what a server said of its health, and of what it waits
+	// for, is taken for true while it is silent.
+	answerHolds = time.Minute
 	// releaseTimeout bounds an export. One that takes longer goes on, and is asked
 	// for again.
 	releaseTimeout = time.Minute
@@ -39,6 +44,12 @@ type Servers interface {
 type Status struct {
 	plan.Report
 	Conditions []Condition
+}
+
+// isOf tells whether it is the pod's own answer. An address may have become another
+// server's, while what is known of the pod is behind; their certificates are alike.
+func (s Status) isOf(pod corev1.Pod) bool {
+	return s.Node == pod.Annotations[specs.AnnotationNodeName] && s.Claim == pod.Annotations[specs.AnnotationPVCUID]
 }
 
 // Condition is something that is well with a server or not.
@@ -86,6 +97,9 @@ func (s *seen) ask(ctx context.Context, pods []corev1.Pod) {
 			ctx, cancel := context.WithTimeout(ctx, askTimeout)
 			defer cancel()
 			status, err := s.servers.Status(ctx, addressOf(pod))
+			if err == nil && !status.isOf(pod) {
+				err = fmt.Errorf("the server of node %s, claim %q answers at its address", status.Node, status.Claim)
+			}
 			if err != nil {
 				klog.FromContext(ctx).V(2).Info("server does not answer", "pod", pod.Name, "err", err)
 			}
@@ -132,6 +146,11 @@ func (s *seen) keep(pod types.UID, status Status, err error) {
 		return
 	case err != nil:
 		a.idleSince = time.Time{}
+		if s.now().Sub(a.status.At) > answerHolds {
+			a.status.Health, a.status.WantedPools = "", nil
+			// A pool that stays with its node is imported again by the next start.
+			a.status.Released = a.status.Released && a.status.Generation != 0
+		}
 		return
 	case status.InUse:
 		a.idleSince = time.Time{}

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
 // oneServer answers what it is told to, and counts.
@@ -80,5 +82,48 @@ func TestServersAreAskedOnceInAWhile(t *testing.T) {
 	seen.ask(t.Context(), nil)
 	if _, _, ok := seen.last(running.UID); ok {
 		t.Error("a pod that is gone is remembered")
+	}
+}
+
+// TestAnotherServersAnswer: an address may be another server's by now, and what that
+// one says must not have the pod's pool taken for released.
+func TestAnotherServersAnswer(t *testing.T) {
+	server, now := &oneServer{}, time.Unix(1000, 0)
+	seen := newSeen(server, func() time.Time { return now })
+	pod := corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{UID: "1", Annotations: map[string]string{specs.AnnotationNodeName: "a", specs.AnnotationPVCUID: "u"}},
+		Status:     corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "::1"},
+	}
+	for _, c := range []struct {
+		node, claim string
+		own         bool
+	}{{"b", "u", false}, {"a", "v", false}, {"a", "", false}, {"a", "u", true}} {
+		server.status.Node, server.status.Claim, server.status.Released = c.node, c.claim, true
+		seen.ask(t.Context(), []corev1.Pod{pod})
+		if status, _, known := seen.last(pod.UID); known != c.own || status.Released != c.own {
+			t.Errorf("server of node %s, claim %q: known %t, %+v", c.node, c.claim, known, status)
+		}
+		now = now.Add(time.Minute)
+	}
+}
+
+// TestSilentServer: what a server said holds for a minute.
+func TestSilentServer(t *testing.T) {
+	server, now := &oneServer{}, time.Unix(1000, 0)
+	seen := newSeen(server, func() time.Time { return now })
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "1"}, Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "::1"}}
+	server.status.Health, server.status.WantedPools, server.status.Released = "ONLINE", []string{"p"}, true
+	seen.ask(t.Context(), []corev1.Pod{pod})
+	server.err = errors.New("no answer")
+	for _, c := range []struct {
+		after time.Duration
+		holds bool
+	}{{30 * time.Second, true}, {2 * time.Minute, false}} {
+		now = time.Unix(1000, 0).Add(c.after)
+		seen.ask(t.Context(), []corev1.Pod{pod})
+		status, _, _ := seen.last(pod.UID)
+		if (status.Health != "") != c.holds || (len(status.WantedPools) > 0) != c.holds || status.Released != c.holds {
+			t.Errorf("after %v: %+v", c.after, status)
+		}
 	}
 }

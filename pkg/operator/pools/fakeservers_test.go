@@ -77,6 +77,7 @@ func (w *world) Status(_ context.Context, address string) (pools.Status, error) 
 	d, claim := w.diskOf(pod)
 	s := pools.Status{}
 	s.Version, s.Generation = "fake", number(arguments(pod)["--pool-generation"])
+	s.Node, s.Claim = pod.Spec.NodeName, arguments(pod)["--pool-claim"]
 	s.Released = d.exported && d.released == s.Generation
 	if d.importedOn == pod.Spec.NodeName && d.generation == s.Generation {
 		s.Pool, s.Health, s.InUse = guid(claim), "ONLINE", w.inUse[pod.Spec.NodeName]

@@ -152,6 +152,9 @@ func (p *Pools) readPods(ctx context.Context, s *plan.State) (map[string]Status,
 	}
 	var servers []corev1.Pod
 	for _, pod := range pods.Items {
+		if pod.Annotations[specs.AnnotationNodeName] == "" {
+			continue // not the operator's: a static deployment's
+		}
 		switch pod.Labels[specs.LabelComponent] {
 		case specs.ComponentHolder:
 			s.Holders = append(s.Holders, podOf(pod))

@@ -125,8 +125,11 @@ func (p *Pools) allowed(ctx context.Context, actions []plan.Action) ([]plan.Acti
 	}
 	klog.FromContext(ctx).Info("no server is made", "reason", missing)
 	return slices.DeleteFunc(actions, func(a plan.Action) bool {
-		_, makes := a.(plan.CreateServer)
-		return makes
+		switch a.(type) {
+		case plan.CreateServer, plan.LabelNode, plan.CreatePVC: // what makes, or promises, a pool
+			return true
+		}
+		return false
 	}), nil
 }
 

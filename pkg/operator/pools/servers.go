@@ -62,7 +62,7 @@ func (a *API) Status(ctx context.Context, address string) (Status, error) {
 
 func statusOf(m *v1.GetStatusResponse) Status {
 	s := Status{Report: plan.Report{
-		Pool: m.PoolId, Health: m.Health, Released: m.Released, Generation: m.Generation,
+		Node: m.Node, Claim: m.Claim, Pool: m.PoolId, Health: m.Health, Released: m.Released, Generation: m.Generation,
 		InUse: m.InUse, Users: m.Users, WantedPools: m.WantedPools, Version: m.Version,
 	}}
 	if s.Health == plan.HealthOnline && !m.Writes {

@@ -35,6 +35,7 @@ const (
 const (
 	AnnotationNodeName   = "dotmesh.io/node-name"
 	AnnotationPVCName    = "dotmesh.io/pvc-name"
+	AnnotationPVCUID     = "dotmesh.io/pvc-uid"
 	AnnotationGeneration = "dotmesh.io/generation" // of PVCs too
 	AnnotationSpec       = "dotmesh.io/spec"
 )

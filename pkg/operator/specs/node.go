@@ -46,7 +46,7 @@ func nodeSpec(cluster Cluster, kubeletDir string) corev1.PodSpec {
 		EnableServiceLinks:           ptr(false),
 		PriorityClassName:            "system-node-critical",
 		NodeSelector:                 map[string]string{LabelServer: True, corev1.LabelOSStable: "linux"},
-		Tolerations:                  Tolerations(),
+		Tolerations:                  podTolerations(),
 		Containers: []corev1.Container{{
 			Name:            ComponentNode,
 			Image:           cluster.Image,

@@ -21,6 +21,7 @@ func newPod(cluster Cluster, name, component, node string, claim *Claim) *corev1
 	if claim != nil {
 		labels[LabelPVC] = LabelValue(claim.PVC)
 		annotations[AnnotationPVCName] = claim.PVC
+		annotations[AnnotationPVCUID] = string(claim.UID)
 		annotations[AnnotationGeneration] = strconv.FormatUint(claim.Generation, 10)
 	}
 	return &corev1.Pod{
@@ -52,7 +53,7 @@ func podSpec(node string) corev1.PodSpec {
 		PriorityClassName:             "system-node-critical",
 		RestartPolicy:                 corev1.RestartPolicyAlways,
 		TerminationGracePeriodSeconds: ptr(int64(30)),
-		Tolerations:                   Tolerations(),
+		Tolerations:                   podTolerations(),
 		Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
 				MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{node}}},
@@ -61,8 +62,15 @@ func podSpec(node string) corev1.PodSpec {
 	}
 }
 
-// Tolerations are what our pods on the nodes bear: a node in trouble keeps its
-// pool, but one that is out of service must let go of it.
+// podTolerations are what our pods on the nodes bear. They are bound to their node by
+// name or by label, so that what keeps others from being scheduled there is not for
+// them: a server that was evicted must come back to export its pool.
+func podTolerations() []corev1.Toleration {
+	return append(Tolerations(), corev1.Toleration{Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule})
+}
+
+// Tolerations are of the taints with which a node is one for dotmesh: in trouble it
+// keeps its pool, but out of service it must let go of it.
 func Tolerations() []corev1.Toleration {
 	var all []corev1.Toleration
 	for _, key := range []string{

@@ -76,13 +76,23 @@ func TestTolerations(t *testing.T) {
 		"node-role.kubernetes.io/control-plane":    false,
 		"somebody.example.com/keeps-this-for-self": false,
 	} {
-		tolerated := slices.ContainsFunc(Tolerations(), func(tol corev1.Toleration) bool {
-			return tol.Operator == corev1.TolerationOpExists && (tol.Key == key || tol.Key == "")
-		})
-		if tolerated != want {
-			t.Errorf("%s is tolerated: %v, want %v", key, tolerated, want)
+		if got := tolerates(Tolerations(), key, corev1.TaintEffectNoSchedule); got != want {
+			t.Errorf("a node with %s is one for dotmesh: %v, want %v", key, got, want)
+		}
+		// A server that was evicted comes back to where its pool is, but is evicted too.
+		if !tolerates(podTolerations(), key, corev1.TaintEffectNoSchedule) {
+			t.Errorf("%s keeps pods from being scheduled", key)
+		}
+		if got := tolerates(podTolerations(), key, corev1.TaintEffectNoExecute); got != want {
+			t.Errorf("pods stay with %s: %v, want %v", key, got, want)
 		}
 	}
+}
+
+func tolerates(all []corev1.Toleration, key string, effect corev1.TaintEffect) bool {
+	return slices.ContainsFunc(all, func(tol corev1.Toleration) bool {
+		return tol.Operator == corev1.TolerationOpExists && (tol.Key == key || tol.Key == "") && (tol.Effect == effect || tol.Effect == "")
+	})
 }
 
 func TestServerHash(t *testing.T) {
