@@ -1,7 +1,8 @@
 // Package e2e shows on a real cluster what dotmesh promises: real kubelet, real
 // CSI sidecars, real ZFS, our own manifests and images. Its tests have the build
 // tag e2e, need root and the lab's programs (package lab). TestScenes is of the static
-// deployment on one node, and its scenes share one boot:
+// deployment on one node, and its scenes share one boot; TestNodes is of the operator's,
+// on three nodes (test/run nodes):
 //
 //	test/run e2e
 //	go test -tags e2e -count=1 -timeout 43m -v -run TestScenes/6PowerCut ./test/e2e
