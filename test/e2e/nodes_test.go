@@ -36,7 +36,7 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// images are the lab's, in the place of those of a registry.
+// labImages puts the lab's images in the place of a registry's.
 var labImages = strings.NewReplacer(
 	"registry.k8s.io/etcd:v3.7.3", "dotmesh.io/etcd:dev",
 	"registry.k8s.io/sig-storage/csi-provisioner:v6.3.0", "dotmesh.io/sidecars:dev",

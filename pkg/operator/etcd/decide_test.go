@@ -222,3 +222,13 @@ func TestPlace(t *testing.T) {
 		t.Errorf("got %q: two members on one node", got)
 	}
 }
+
+// TestForeignMember: where an etcd answers that has somebody else's member, as a static
+// deployment's has, nothing is done to it.
+func TestForeignMember(t *testing.T) {
+	static := members.Member{ID: 7, Name: "dotmesh-etcd-0", PeerURL: "https://dotmesh-etcd-0.dotmesh-etcd-cluster.dotmesh.svc:2380", Healthy: true}
+	s := State{Namespace: namespace, Local: true, Answers: true, Nodes: nodes("a", "b", "c"), Members: []members.Member{static}}
+	if step := Next(s); step.Do != Wait || !step.Act || !strings.Contains(step.Why, static.Name) {
+		t.Errorf("got %+v", step)
+	}
+}
