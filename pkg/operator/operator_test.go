@@ -165,8 +165,9 @@ func (s *site) addNode(name string) {
 	s.Helper()
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	s.must(s.client.Create(s.Context(), n))
+	made := client.MergeFrom(n.DeepCopy()) // patches: the operators write to the same objects
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
-	s.must(s.client.Status().Update(s.Context(), n))
+	s.must(s.client.Status().Patch(s.Context(), n, made))
 }
 
 // start waits for a pod and plays its kubelet.
@@ -177,18 +178,20 @@ func (s *site) start(name string) {
 	node := pod.Annotations[specs.AnnotationNodeName]
 	s.must(s.client.SubResource("binding").Create(s.Context(), pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: node}}))
 	pod = s.get(&corev1.Pod{}, name).(*corev1.Pod)
+	bound := client.MergeFrom(pod.DeepCopy())
 	address := fmt.Sprintf("10.1.1.%d", len(name)+int(node[0]))
 	s.nodes.Store(address, node)
 	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, address, []corev1.PodIP{{IP: address}}
 	pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue})
-	s.must(s.client.Status().Update(s.Context(), pod))
+	s.must(s.client.Status().Patch(s.Context(), pod, bound))
 }
 
 func (s *site) set(key, value string) {
 	s.Helper()
 	cm := s.get(&corev1.ConfigMap{}, "configuration").(*corev1.ConfigMap)
+	read := client.MergeFrom(cm.DeepCopy())
 	cm.Data[key] = value
-	s.must(s.client.Update(s.Context(), cm))
+	s.must(s.client.Patch(s.Context(), cm, read))
 }
 
 func (s *site) get(o client.Object, name string) client.Object {
