@@ -104,7 +104,7 @@ func (w *world) build(ctx context.Context) error {
 func (w *world) images(ctx context.Context, e lab.Env) ([]string, error) {
 	sidecars, err1 := e.SidecarsArchive()
 	etcd, err2 := e.EtcdArchive()
-	ours, err3 := e.DotmeshArchive(ctx)
+	ours, err3 := e.DotmeshArchive(ctx, lab.Build{})
 	pod, err4 := w.podArchive()
 	return []string{sidecars, etcd, pod, ours}, errors.Join(err1, err2, err3, err4)
 }

@@ -24,14 +24,29 @@ var debianScript string
 //go:embed assets/bud.sh
 var budScript string
 
+// Build is an image of ours. Its zero value is that of the repository as it is now.
+type Build struct {
+	Source string // a tree of the repository; default the one that we are in
+	Tag    string // default [DotmeshImage]
+	// Version is what the programs say that they are. They say none by default: the
+	// image would be another one after every commit.
+	Version string
+}
+
 // DotmeshArchive packs our own image the fast way: a cached Debian root with the
-// packages that the Dockerfile installs, and dotmesh and dm as built from the repository now.
-func (e Env) DotmeshArchive(ctx context.Context) (string, error) {
-	repo, err := Repository()
-	if err != nil {
-		return "", err
+// packages that the Dockerfile installs, and dotmesh and dm as built now.
+func (e Env) DotmeshArchive(ctx context.Context, b Build) (string, error) {
+	if b.Source == "" {
+		repo, err := Repository()
+		if err != nil {
+			return "", err
+		}
+		b.Source = repo
 	}
-	dockerfile, err := os.ReadFile(filepath.Join(repo, "Dockerfile"))
+	if b.Tag == "" {
+		b.Tag = DotmeshImage
+	}
+	dockerfile, err := os.ReadFile(filepath.Join(b.Source, "Dockerfile"))
 	if err != nil {
 		return "", err
 	}
@@ -57,22 +72,25 @@ func (e Env) DotmeshArchive(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(dir)
-	if err := buildPrograms(ctx, repo, dir); err != nil {
+	if err := b.programs(ctx, dir); err != nil {
 		return "", err
 	}
 	files := map[string]string{}
 	for _, n := range []string{"dotmesh", "dm"} {
 		files["/usr/local/bin/"+n] = filepath.Join(dir, n)
 	}
-	return e.pack("dotmesh", image.Layer{Files: files}, image.Image{Tag: DotmeshImage, Entrypoint: entrypoint, Layers: []string{root}})
+	return e.pack("dotmesh", image.Layer{Files: files}, image.Image{Tag: b.Tag, Entrypoint: entrypoint, Layers: []string{root}})
 }
 
-// buildPrograms builds dotmesh and dm into dir. They do not say their version:
-// the image would be another one after every commit.
-func buildPrograms(ctx context.Context, repo, dir string) error {
+// programs builds dotmesh and dm into dir.
+func (b Build) programs(ctx context.Context, dir string) error {
+	link := "-s -w"
+	if b.Version != "" {
+		link += " -X main.linkedVersion=" + b.Version
+	}
 	for _, n := range []string{"dotmesh", "dm"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(dir, n), "./cmd/"+n)
-		cmd.Dir, cmd.Env = repo, append(os.Environ(), "CGO_ENABLED=0")
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", link, "-o", filepath.Join(dir, n), "./cmd/"+n)
+		cmd.Dir, cmd.Env = b.Source, append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", n, err, out)
 		}
@@ -214,7 +232,7 @@ func (e Env) DockerfileArchive(ctx context.Context, suite string) (string, error
 			return "", err
 		}
 	}
-	if err := buildPrograms(ctx, repo, filepath.Join(work, "context/bin")); err != nil {
+	if err := (Build{Source: repo}).programs(ctx, filepath.Join(work, "context/bin")); err != nil {
 		return "", err
 	}
 	e.printf("building the Dockerfile on Debian %s", suite)

@@ -100,7 +100,7 @@ func TestDockerfile(t *testing.T) {
 			if suite != host {
 				return
 			}
-			packed, err := env.DotmeshArchive(ctx)
+			packed, err := env.DotmeshArchive(ctx, Build{})
 			if err != nil {
 				t.Fatal(err)
 			}

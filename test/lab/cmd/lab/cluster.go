@@ -99,7 +99,7 @@ func packImages(ctx context.Context, env lab.Env, args []string) error {
 func packImage(ctx context.Context, env lab.Env, name string) (string, error) {
 	switch name {
 	case "dotmesh":
-		return env.DotmeshArchive(ctx)
+		return env.DotmeshArchive(ctx, lab.Build{})
 	case "sidecars":
 		return env.SidecarsArchive()
 	case "etcd":
