@@ -34,8 +34,10 @@ func (w *world) dump(name string, namespaces []string) {
 		save(file, string(out), err)
 	}
 	node := func(file, script string) {
-		out, err := w.cluster.Node(1).SSH(ctx, script)
-		save(file, out, err)
+		for _, n := range w.cluster.Nodes() {
+			out, err := n.SSH(ctx, script)
+			save(n.Name()+"-"+file, out, err)
+		}
 	}
 	for _, ns := range namespaces {
 		kubectl(ns+"-objects.yaml", "-n", ns, "get", "pod,pvc,volumesnapshot", "-o", "yaml")
@@ -44,13 +46,15 @@ func (w *world) dump(name string, namespaces []string) {
 	}
 	kubectl("cluster.yaml", "get", "pv,volumeattachment,volumesnapshotcontent,csidriver,csinode,csistoragecapacity", "-A", "-o", "yaml")
 	kubectl("system-pods.txt", "-n", system, "describe", "pod")
+	kubectl("system-objects.txt", "-n", system, "get", "pod,pvc,pdb,configmap", "-o", "yaml")
+	kubectl("nodes.txt", "describe", "node")
 	kubectl("system-events.txt", "-n", system, "events")
-	for _, part := range []string{"server", "node", "controller", "etcd"} {
+	for _, part := range []string{"server", "node", "controller", "etcd", "operator"} {
 		selector := "app.kubernetes.io/component=" + part
 		kubectl(part+".log", "-n", system, "logs", "-l", selector, "--all-containers", "--prefix", "--tail=-1")
 		kubectl(part+"-previous.log", "-n", system, "logs", "-l", selector, "--all-containers", "--prefix", "--tail=-1", "--previous")
 	}
-	node("zfs.txt", "zpool status -v; zfs list -t all -o name,used,refer,origin,mountpoint,readonly,creation; zfs get -s local -o name,property,value all -r pool 2>/dev/null | grep io.dotmesh; losetup -l; grep -E 'zfs|dotmesh' /proc/mounts")
+	node("zfs.txt", "zpool status -v; zfs list -t all -o name,used,refer,origin,mountpoint,readonly,creation; zfs get -s local -o name,property,value all 2>/dev/null | grep io.dotmesh; losetup -l; grep -E 'zfs|dotmesh' /proc/mounts")
 	node("dmesg.txt", "dmesg | tail -n 300; free -m; df -h; ps -eo pid,ppid,stat,etime,args | head -200")
 	node("kubelet.log", "tail -n 2000 /var/log/kubelet.log")
 	_, out, errOut := w.dm(ctx, "list", "-o", "yaml")

@@ -6,6 +6,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
 
 // suite is the cluster of the test that runs; begin makes it.
@@ -35,6 +37,10 @@ func begin(t *testing.T, s site) {
 // site is a kind of cluster.
 type site struct {
 	nodes int
+	// cloudDisks has the cluster have the lab's volumes of a cloud.
+	cloudDisks bool
+	// other gives an image of another version that the nodes have too; nil for none.
+	other func(context.Context, lab.Env) (lab.Build, error)
 	// install puts dotmesh on the cluster as a person would.
 	install func(w *world, ctx context.Context) error
 	// again goes on with a cluster that dotmesh is installed on already.
@@ -43,8 +49,8 @@ type site struct {
 	parts []string
 }
 
-// oneNode is the static deployment.
-var oneNode = site{
+// static is the static deployment.
+var static = site{
 	nodes:   1,
 	install: (*world).installStatic,
 	again:   (*world).reinstallStatic,

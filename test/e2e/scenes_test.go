@@ -14,7 +14,10 @@ type scene struct {
 // cuts the power comes after, one by one, so that what is left of the first is not
 // laid to the others.
 func TestScenes(t *testing.T) {
-	begin(t, oneNode)
+	begin(t, earlier)
+	if !t.Run("0Upgrade", sceneUpgrade) {
+		return
+	}
 	t.Run("AtOnce", func(t *testing.T) {
 		for _, s := range []scene{
 			{"1Volumes", sceneVolumes},
@@ -40,4 +43,11 @@ func TestScenes(t *testing.T) {
 	} {
 		t.Run(s.name, s.play)
 	}
+}
+
+// TestPowerCut plays one scene alone, for disks that lose what was not flushed
+// (E2E_VOLATILE).
+func TestPowerCut(t *testing.T) {
+	begin(t, static)
+	scenePowerCut(t)
 }

@@ -30,6 +30,7 @@ const (
 // world is a cluster with dotmesh installed on it, and a user of dm beside it.
 type world struct {
 	site
+	env     lab.Env
 	cluster *lab.Cluster
 	repo    string
 	// work holds programs, certificates and dm's configuration.
@@ -61,15 +62,15 @@ func (w *world) start(ctx context.Context) error {
 	if err := w.build(ctx); err != nil {
 		return err
 	}
-	e, err := lab.HostEnv(os.Stderr)
+	var err error
+	if w.env, err = lab.HostEnv(os.Stderr); err != nil {
+		return err
+	}
+	images, err := w.images(ctx)
 	if err != nil {
 		return err
 	}
-	images, err := w.images(ctx, e)
-	if err != nil {
-		return err
-	}
-	fresh, err := w.boot(ctx, e, images)
+	fresh, err := w.boot(ctx, images)
 	if err != nil {
 		return err
 	}
@@ -101,12 +102,21 @@ func (w *world) build(ctx context.Context) error {
 	return nil
 }
 
-func (w *world) images(ctx context.Context, e lab.Env) ([]string, error) {
-	sidecars, err1 := e.SidecarsArchive()
-	etcd, err2 := e.EtcdArchive()
-	ours, err3 := e.DotmeshArchive(ctx, lab.Build{})
-	pod, err4 := w.podArchive()
-	return []string{sidecars, etcd, pod, ours}, errors.Join(err1, err2, err3, err4)
+func (w *world) images(ctx context.Context) ([]string, error) {
+	sidecars, err1 := w.env.SidecarsArchive()
+	etcd, err2 := w.env.EtcdArchive()
+	pod, err3 := w.podArchive()
+	ours, err4 := w.env.DotmeshArchive(ctx, lab.Build{})
+	all := []string{sidecars, etcd, pod, ours}
+	if err := errors.Join(err1, err2, err3, err4); err != nil || w.other == nil {
+		return all, err
+	}
+	build, err := w.other(ctx, w.env)
+	if err != nil {
+		return nil, err
+	}
+	other, err := w.env.DotmeshArchive(ctx, build)
+	return append(all, other), err
 }
 
 // podArchive packs the image of the tests' pods: busybox and the writer.
@@ -135,10 +145,10 @@ func (w *world) podArchive() (string, error) {
 
 // boot starts the cluster, or finds the one that E2E_CLUSTER names; fresh says
 // which.
-func (w *world) boot(ctx context.Context, e lab.Env, images []string) (fresh bool, err error) {
+func (w *world) boot(ctx context.Context, images []string) (fresh bool, err error) {
 	name := os.Getenv("E2E_CLUSTER")
 	if w.keep {
-		if w.cluster, err = lab.Open(e, name); err == nil {
+		if w.cluster, err = lab.Open(w.env, name); err == nil {
 			for _, archive := range images {
 				if err := w.cluster.LoadImage(ctx, archive); err != nil {
 					return false, err
@@ -153,14 +163,18 @@ func (w *world) boot(ctx context.Context, e lab.Env, images []string) (fresh boo
 		}
 		name = "e2e-" + hex.EncodeToString(id)
 	}
-	w.cluster, err = lab.Start(ctx, e, lab.Config{
-		Name: name, Nodes: w.nodes, Images: images, Detach: w.keep, VolatileDisks: os.Getenv("E2E_VOLATILE") != "",
+	w.cluster, err = lab.Start(ctx, w.env, lab.Config{
+		Name: name, Nodes: w.nodes, Images: images, CloudDisk: w.cloudDisks, Detach: w.keep, VolatileDisks: os.Getenv("E2E_VOLATILE") != "",
 	})
 	return true, err
 }
 
-// installStatic goes by the commands of the README.
 func (w *world) installStatic(ctx context.Context) error {
+	return w.installStaticOf(ctx, w.repo, lab.DotmeshImage)
+}
+
+// installStaticOf goes by the commands of the README, with the manifests of a tree.
+func (w *world) installStaticOf(ctx context.Context, tree, image string) error {
 	node := w.cluster.Node(1)
 	certs := filepath.Join(w.work, "certs")
 	if err := w.run(ctx, nil, "dotmesh", "certs", "--host", node.Address(), "--dir", certs); err != nil {
@@ -177,12 +191,20 @@ func (w *world) installStatic(ctx context.Context) error {
 		return err
 	}
 	w.apiKey = hex.EncodeToString(password)
+	objects, err := w.cluster.Kubectl(ctx, "kustomize", filepath.Join(tree, "deploy/overlays/lab"))
+	if err != nil {
+		return err
+	}
+	manifests := strings.NewReader(strings.ReplaceAll(string(objects), lab.DotmeshImage, image))
 	for _, step := range []func() error{
 		func() error { return w.kubectl(ctx, "create", "namespace", system) },
 		func() error { return w.kubectl(ctx, "label", "node", node.Name(), "dotmesh.io/server=true") },
 		func() error { return w.cluster.Apply(ctx, secrets.Bytes()) },
 		func() error { return w.cluster.Apply(ctx, adminSecret(w.apiKey)) },
-		func() error { return w.kubectl(ctx, "apply", "-k", filepath.Join(w.repo, "deploy/overlays/lab")) },
+		func() error {
+			_, err := w.cluster.KubectlInput(ctx, manifests, "apply", "-f", "-")
+			return err
+		},
 		func() error { return w.cluster.Apply(ctx, []byte(immediateClass)) },
 		func() error { return w.ready(ctx) },
 		func() error { return w.addRemote(ctx, filepath.Join(certs, "dotmesh-ca-cert", "ca.crt")) },
@@ -265,7 +287,7 @@ func (w *world) addRemote(ctx context.Context, ca string) error {
 }
 
 // address is the API's, from outside of the cluster.
-func (w *world) address() string { return w.cluster.Node(1).Address() + ":32607" }
+func (w *world) address() string { return w.cluster.Nodes()[0].Address() + ":32607" }
 
 // dm runs our dm in the cluster's network and gives its exit code.
 func (w *world) dm(ctx context.Context, args ...string) (code int, stdout, stderr string) {

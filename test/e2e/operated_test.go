@@ -1,0 +1,159 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/test/lab"
+)
+
+// nextImage is what the operator's deployments are upgraded to.
+const (
+	nextImage   = "dotmesh.io/dotmesh:next"
+	nextVersion = "v99.0.0-e2e"
+)
+
+// fromRegistry are the images that a cluster of the lab has under other names.
+var fromRegistry = regexp.MustCompile(`registry\.k8s\.io/(sig-storage/csi-[a-z]+|etcd):\S+`)
+
+// deployment is one that the operator runs: the two rendered files of an overlay, as a
+// user edits them.
+type deployment struct {
+	overlay  string
+	settings *strings.Replacer
+}
+
+var (
+	localPools = deployment{"default", strings.NewReplacer("local.poolSizePerNode: 10G", "local.poolSizePerNode: 1G")}
+	cloudPools = deployment{"pvc-per-node", strings.NewReplacer("pvcPerNode.pvSizePerNode: 10G", "pvcPerNode.pvSizePerNode: 1G")}
+)
+
+// file is one of the two, "configmap" or "dotmesh".
+func (d deployment) file(w *world, name string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(w.repo, "deploy/rendered", name+"-"+d.overlay+".yaml"))
+	return string(text), err
+}
+
+// configmap is the ConfigMap `configuration`, edited.
+func (d deployment) configmap(w *world) (string, error) {
+	text, err := d.file(w, "configmap")
+	edited := d.settings.Replace(text)
+	if err == nil && edited == text {
+		err = fmt.Errorf("configmap-%s.yaml has nothing of what the tests edit", d.overlay)
+	}
+	return edited, err
+}
+
+// objects are all others, with our image.
+func (d deployment) objects(w *world, image string) (string, error) {
+	text, err := d.file(w, "dotmesh")
+	text = fromRegistry.ReplaceAllStringFunc(text, func(name string) string {
+		if strings.Contains(name, "etcd") {
+			return lab.EtcdImage
+		}
+		return lab.SidecarsImage
+	})
+	return strings.ReplaceAll(text, lab.DotmeshImage, image), err
+}
+
+// install makes the namespace and the Secret, and applies the two files: the operator
+// makes the rest.
+func (d deployment) install(w *world, ctx context.Context) error {
+	key := make([]byte, 24)
+	if _, err := rand.Read(key); err != nil {
+		return err
+	}
+	w.apiKey = hex.EncodeToString(key)
+	settings, err1 := d.configmap(w)
+	objects, err2 := d.objects(w, lab.DotmeshImage)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return w.kubectl(ctx, "create", "namespace", system) },
+		func() error { return w.cluster.Apply(ctx, adminSecret(w.apiKey)) },
+		func() error { return w.cluster.Apply(ctx, []byte(settings)) },
+		func() error { return w.cluster.Apply(ctx, []byte(objects)) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return w.operated(ctx)
+}
+
+// meetOperator has the pods of an operator's cluster run the images of now.
+func (w *world) meetOperator(ctx context.Context) error {
+	key, err := w.secret(ctx, "dotmesh", "dotmesh-api-key.txt")
+	if err != nil {
+		return err
+	}
+	w.apiKey = string(key)
+	return errors.Join(
+		w.kubectl(ctx, "-n", system, "rollout", "restart", "deploy/dotmesh-operator", "deploy/dotmesh-controller", "ds/dotmesh-node"),
+		w.kubectl(ctx, "-n", system, "delete", "pod", "-l", serverSelector),
+		w.operated(ctx),
+	)
+}
+
+// operated waits for a server of each node and for our other pods, and introduces dm to
+// the cluster. etcd may still be growing.
+func (w *world) operated(ctx context.Context) error {
+	return errors.Join(w.serversReady(ctx), w.ready(ctx), w.trust(ctx))
+}
+
+// serversReady waits for a server of each node.
+func (w *world) serversReady(ctx context.Context) error {
+	for {
+		ready, err := w.cluster.Kubectl(ctx, "-n", system, "get", "pods", "-l", serverSelector, "-o",
+			`jsonpath={range .items[?(@.status.conditions[?(@.type=="Ready")].status=="True")]}{.spec.nodeName} {end}`)
+		if err == nil {
+			err = onAll(strings.Fields(string(ready)), w.cluster.Nodes())
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// onAll is nil where each node is among names.
+func onAll(names []string, nodes []*lab.Node) error {
+	there := map[string]bool{}
+	for _, name := range names {
+		there[name] = true
+	}
+	for _, node := range nodes {
+		if !there[node.Name()] {
+			return fmt.Errorf("%s has no server that is ready", node.Name())
+		}
+	}
+	return nil
+}
+
+// trust introduces dm to a cluster whose CA the operator made.
+func (w *world) trust(ctx context.Context) error {
+	text, err := w.secret(ctx, "dotmesh-ca-cert", "ca.crt")
+	if err != nil {
+		return err
+	}
+	ca := filepath.Join(w.work, "ca.crt")
+	if err := errors.Join(os.RemoveAll(filepath.Join(w.work, "config")), os.WriteFile(ca, text, 0o600)); err != nil {
+		return err
+	}
+	return w.addRemote(ctx, ca)
+}

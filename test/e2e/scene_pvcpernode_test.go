@@ -1,0 +1,214 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/test/lab"
+)
+
+// scenePVCPerNode installs the storage mode: each node has a pool on a disk of the
+// cloud, held by a pod that is not the server.
+func scenePVCPerNode(t *testing.T) {
+	inSystem(t, bootLimit, cloudPools.install)
+	sys := kube{t: t, ns: system}
+	for _, node := range suite.cluster.Nodes() {
+		pvc := poolClaim(sys, node)
+		if got := sys.get("pvc/"+pvc, "{.spec.storageClassName} {.spec.volumeMode} {.status.phase}"); got != "standard Block Bound" {
+			t.Errorf("%s is %q", pvc, got)
+		}
+		for _, component := range []string{"server", "holder"} {
+			if got := sys.get("pod/"+component+"-"+pvc+"-node-"+node.Name(), "{.spec.nodeName}"); got != node.Name() {
+				t.Errorf("the %s of %s is on %q", component, pvc, got)
+			}
+		}
+	}
+	if got := sys.get("pvc", "{.items[?(@.metadata.labels.app\\.kubernetes\\.io/component==\"etcd\")].spec.storageClassName}"); !strings.HasPrefix(got, "standard") {
+		t.Errorf("etcd's claims have the class %q", got)
+	}
+}
+
+// poolClaim is the name of the claim that a node's pool lies on.
+func poolClaim(sys kube, node *lab.Node) string {
+	sys.t.Helper()
+	return sys.kubectl("get", "pvc", "-l", "dotmesh.io/role=pool", "-o",
+		`jsonpath={.items[?(@.metadata.annotations.dotmesh\.io/node=="`+node.Name()+`")].metadata.name}`)
+}
+
+// serverOn is the name of the server's pod on a node.
+func serverOn(sys kube, node *lab.Node) string {
+	sys.t.Helper()
+	return sys.kubectl("get", "pod", "-l", serverSelector, "-o", `jsonpath={.items[?(@.spec.nodeName=="`+node.Name()+`")].metadata.name}`)
+}
+
+// sceneInterruptions: who writes does not notice that the server is killed, that its
+// pod is deleted, and that all of dotmesh is upgraded.
+func sceneInterruptions(t *testing.T) {
+	k, sys := newKube(t, "e2e-interruptions"), kube{t: t, ns: system}
+	node := suite.cluster.Node(2)
+	k.apply(claim{name: "data"}, on(node.Name(), writerPod{name: "writer", claim: "data"}))
+	k.waitReady("writer")
+	f := follow(t, k, "writer")
+	waitAcks(t, f, 5)
+	disk := sys.get("pv/"+sys.get("pvc/"+poolClaim(sys, node), "{.spec.volumeName}"), "{.spec.csi.volumeHandle}")
+
+	killServerOn(t, node)
+	waitAcks(t, f, 10)
+	deleteServerOn(t, node)
+	waitAcks(t, f, 10)
+	upgrade(t)
+	waitAcks(t, f, 10)
+
+	checkWriter(t, readWriter(k, "writer", "writer"), readWriter(k, "writer", "control"))
+	checkRecords(k, "writer", "writer", "/data/records", f.acked())
+	checkDisk(t, disk, node)
+}
+
+// checkDisk sees that a disk is on a node, and that none was ever taken from one
+// that used it.
+func checkDisk(t *testing.T, disk string, node *lab.Node) {
+	t.Helper()
+	disks, err := suite.cluster.Disks().List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range disks {
+		if d.ID == disk && d.Node != node.Name() {
+			t.Errorf("the disk is on %q, want %s", d.Node, node.Name())
+		}
+	}
+	if misuses, err := suite.cluster.Disks().Misuses(); err != nil || len(misuses) > 0 {
+		t.Errorf("disks were detached in use: %+v, %v", misuses, err)
+	}
+}
+
+// killServerOn kills the process; kubelet starts it again.
+func killServerOn(t *testing.T, node *lab.Node) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	pod := "pod/" + serverOn(sys, node)
+	before := sys.get(pod, "{.status.containerStatuses[0].restartCount}")
+	ctx, cancel := inTime(t, callLimit)
+	defer cancel()
+	if _, err := node.SSH(ctx, `pkill -KILL -f '^(/usr/local/bin/)?dotmesh server'`); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, podLimit, "the server is started again", func() error {
+		if now := sys.get(pod, "{.status.containerStatuses[0].restartCount}"); now == before {
+			return fmt.Errorf("it was restarted %s times, as before", now)
+		}
+		return nil
+	})
+	sys.wait(podLimit, "condition=Ready", pod)
+}
+
+// deleteServerOn deletes the server's pod; the operator makes another.
+func deleteServerOn(t *testing.T, node *lab.Node) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	pod := "pod/" + serverOn(sys, node)
+	before := sys.get(pod, "{.metadata.uid}")
+	sys.remove(pod)
+	eventually(t, podLimit, "another server pod", func() error {
+		out, err := sys.try(callLimit, "get", pod, "-o", `jsonpath={.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}`)
+		if err != nil || strings.HasPrefix(out, before) || !strings.HasSuffix(out, "True") {
+			return fmt.Errorf("%q: %w", out, err)
+		}
+		return nil
+	})
+}
+
+// upgrade applies the rendered file with another version's image. Servers are
+// replaced one by one, each when the last one is ready.
+func upgrade(t *testing.T) {
+	t.Helper()
+	inSystem(t, 15*time.Minute, func(w *world, ctx context.Context) error {
+		objects, err := cloudPools.objects(w, nextImage)
+		if err != nil {
+			return err
+		}
+		return w.cluster.Apply(ctx, []byte(objects))
+	})
+	sys := kube{t: t, ns: system}
+	var lines []string
+	eventually(t, 15*time.Minute, "all servers are of the next version", func() error {
+		out, err := sys.try(callLimit, "get", "pods", "-l", serverSelector, "-o",
+			`jsonpath={range .items[*]}{.metadata.creationTimestamp} {.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].lastTransitionTime} {.metadata.labels.dotmesh\.io/version}{"\n"}{end}`)
+		if err != nil {
+			return err
+		}
+		lines = strings.Split(strings.TrimSpace(out), "\n")
+		for _, line := range lines {
+			if f := strings.Fields(line); len(f) != 4 || f[1] != "True" || f[3] != nextVersion {
+				return fmt.Errorf("%q", lines)
+			}
+		}
+		if len(lines) != len(suite.cluster.Nodes()) {
+			return fmt.Errorf("there are %d servers", len(lines))
+		}
+		return nil
+	})
+	slices.Sort(lines) // by creation
+	for i := range lines[1:] {
+		ready, made := strings.Fields(lines[i])[2], strings.Fields(lines[i+1])[0]
+		if made < ready {
+			t.Errorf("a server was made at %s, but the one before was not ready until %s", made, ready)
+		}
+	}
+	for _, part := range suite.parts {
+		sys.kubectl("rollout", "status", part, "--timeout="+seconds(podLimit))
+	}
+}
+
+// sceneNodeIsReplaced: a node loses power under a writer and never comes back. Its
+// disk, with every write that was acknowledged, is that of the node that takes its place.
+func sceneNodeIsReplaced(t *testing.T) {
+	k, sys := newKube(t, "e2e-replaced"), kube{t: t, ns: system}
+	old := suite.cluster.Node(2)
+	k.apply(claim{name: "data"}, on(old.Name(), writerPod{name: "writer", claim: "data"}))
+	k.waitReady("writer")
+	f := follow(t, k, "writer")
+	waitAcks(t, f, 10)
+	pvc := poolClaim(sys, old)
+
+	replacement := replace(t, old, f.stop)
+	eventually(t, 10*time.Minute, "the new node has the pool of the old one", func() error {
+		if got := poolClaim(sys, replacement); got != pvc {
+			return fmt.Errorf("it has %q, want %s", got, pvc)
+		}
+		_, err := sys.try(callLimit, "wait", "--for=condition=Ready", "--timeout=60s", "pod/server-"+pvc+"-node-"+replacement.Name())
+		return err
+	})
+	k.kubectl("delete", "pod/writer", "--ignore-not-found", "--grace-period=0", "--force")
+	k.apply(on(replacement.Name(), writerPod{name: "writer", claim: "data"}))
+	k.waitReady("writer")
+	checkRecords(k, "writer", "writer", "/data/records", f.acked())
+	checkDisk(t, sys.get("pv/"+sys.get("pvc/"+pvc, "{.spec.volumeName}"), "{.spec.csi.volumeHandle}"), replacement)
+}
+
+// replace cuts a node's power, has Kubernetes know that it is gone for good, and boots
+// another in its place; after is called when the power is off.
+func replace(t *testing.T, old *lab.Node, after func()) *lab.Node {
+	t.Helper()
+	ctx, cancel := inTime(t, 10*time.Minute)
+	defer cancel()
+	if err := old.PowerCut(ctx); err != nil {
+		t.Fatal(err)
+	}
+	after()
+	kube{t: t, ns: system}.kubectl("delete", "node", old.Name(), "--wait=false")
+	added, err := old.Replace(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := added.WaitReady(ctx, 5*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	return added
+}

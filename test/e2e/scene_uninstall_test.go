@@ -1,0 +1,86 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sceneLocalIsUninstalled goes by deploy/README.md: the pools are exported, and their
+// files stay. Then the rest is given up.
+func sceneLocalIsUninstalled(t *testing.T) {
+	sys := kube{t: t, ns: system}
+	ctx, cancel := inTime(t, 15*time.Minute)
+	defer cancel()
+	for _, args := range uninstallCommands(t) {
+		if _, err := suite.cluster.Kubectl(ctx, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, node := range suite.cluster.Nodes() {
+		out, err := node.SSH(ctx, "zpool list -H -o name; losetup -l -n; ls /var/lib/dotmesh/*.pool")
+		if err != nil || strings.TrimSpace(out) != "/var/lib/dotmesh/pool.pool" {
+			t.Errorf("on %s there is %q, want the pool's file alone (%v)", node.Name(), out, err)
+		}
+	}
+	objects, err := localPools.objects(suite, "dotmesh.io/dotmesh:dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, namespace, _ := strings.Cut(objects, "kind: Namespace\n")
+	if !strings.Contains(namespace, "\n---\n") {
+		t.Fatal("the rendered file has no Namespace before other objects")
+	}
+	if _, err := suite.cluster.KubectlInput(ctx, strings.NewReader(objects), "delete", "--ignore-not-found", "--timeout=5m", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	sys.kubectl("delete", "pv", "-l", "app.kubernetes.io/component=etcd")
+}
+
+// uninstallCommands are the arguments of kubectl in the section of deploy/README.md.
+func uninstallCommands(t *testing.T) (commands [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(suite.repo, "deploy/README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\nTo uninstall and keep all data")
+	section, _, _ = strings.Cut(section, "\nthen what else is in the file")
+	for line := range strings.Lines(section) {
+		if command, is := strings.CutPrefix(strings.TrimSpace(line), "kubectl "); is {
+			commands = append(commands, words(command))
+		}
+	}
+	if len(commands) < 5 {
+		t.Fatalf("deploy/README.md has the commands %q to uninstall", commands)
+	}
+	return commands
+}
+
+// words splits a command as a shell does, which has no quotes but ”.
+func words(command string) (list []string) {
+	for i, part := range strings.Split(command, "'") {
+		if i%2 == 1 {
+			list = append(list, part)
+			continue
+		}
+		list = append(list, strings.Fields(part)...)
+	}
+	return list
+}
+
+// inSystem runs a step that has no test's helpers.
+func inSystem(t *testing.T, limit time.Duration, step func(*world, context.Context) error) {
+	t.Helper()
+	ctx, cancel := inTime(t, limit)
+	defer cancel()
+	if err := step(suite, ctx); err != nil {
+		suite.dump(t.Name(), nil)
+		t.Fatal(err)
+	}
+}
