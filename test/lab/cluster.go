@@ -77,7 +77,7 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 	}
 	s := &site{
 		Name: cfg.Name, Kind: kindCluster, Detached: cfg.Detach, Images: cfg.Images, CloudDisk: cfg.CloudDisk,
-		Pattern: machine{MemMB: cfg.MemMB, Volatile: cfg.VolatileDisks, Script: kubernetesScript},
+		Pattern: machine{MemMB: cfg.MemMB, CPUs: e.cpus(cfg.Nodes), Volatile: cfg.VolatileDisks, Script: kubernetesScript},
 	}
 	for range cfg.Nodes {
 		s.newMachine()
@@ -90,6 +90,19 @@ func Start(ctx context.Context, e Env, cfg Config) (*Cluster, error) {
 		return nil, errors.Join(err, c.site.down())
 	}
 	return c, nil
+}
+
+// cpus is how many processors each of some machines has. Emulated ones are threads of the
+// host: where there are more of them than the host has, they wait for each other's
+// locks more than they compute.
+func (e Env) cpus(machines int) int {
+	switch {
+	case e.CPUs != 0:
+		return e.CPUs
+	case machines > 1:
+		return 1
+	}
+	return 2
 }
 
 // start boots the nodes beside the control plane.

@@ -17,7 +17,7 @@ type Env struct {
 	Run   string // one directory per running VM or cluster
 	Accel string // QEMU's -accel argument
 	MemMB int    // memory per machine in MiB; 0: the caller's default
-	CPUs  int    // processors per machine
+	CPUs  int    // processors per machine; 0: the caller's default
 	Slots int    // machines that may run at once on this host
 
 	Progress io.Writer // human-readable progress; never nil
@@ -45,7 +45,7 @@ func HostEnv(w io.Writer) (Env, error) {
 		name     string
 		fallback int
 		to       *int
-	}{{"LAB_MEM", 0, &e.MemMB}, {"LAB_CPUS", 2, &e.CPUs}, {"LAB_SLOTS", 3, &e.Slots}} {
+	}{{"LAB_MEM", 0, &e.MemMB}, {"LAB_CPUS", 0, &e.CPUs}, {"LAB_SLOTS", 3, &e.Slots}} {
 		*n.to = n.fallback
 		v := os.Getenv(n.name)
 		if v == "" {

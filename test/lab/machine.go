@@ -24,6 +24,7 @@ const bootLimit = 5 * time.Minute
 type machine struct {
 	Number   int // from 1
 	MemMB    int
+	CPUs     int
 	Volatile bool   // see Config.VolatileDisks
 	Script   string // of /bin/bash, what it does after machine.sh
 
@@ -175,7 +176,7 @@ func (m *machine) qemu(kernel, initrd string) []string {
 	id := m.identity()
 	argv := []string{
 		"qemu-system-x86_64", "-accel", e.Accel, "-cpu", e.cpu(),
-		"-m", fmt.Sprint(m.MemMB), "-smp", fmt.Sprint(e.CPUs),
+		"-m", fmt.Sprint(m.MemMB), "-smp", fmt.Sprint(m.CPUs),
 		"-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
 		"-kernel", "/boot/vmlinuz-" + kernel, "-initrd", initrd,
 		"-append", "console=ttyS0 panic=-1 quiet loglevel=3 no_timer_check " + e.clock() + " lab.init=" + filepath.Join(m.dir(), "init"),

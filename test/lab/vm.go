@@ -54,7 +54,7 @@ func StartVM(ctx context.Context, e Env, cfg VMConfig) (*VM, error) {
 		closeAll(slots)
 		return nil, err
 	}
-	m := &machine{Number: 1, MemMB: cfg.MemMB, Volatile: cfg.Volatile}
+	m := &machine{Number: 1, MemMB: cfg.MemMB, CPUs: e.cpus(1), Volatile: cfg.Volatile}
 	s := &site{Name: cfg.Name, Kind: kindVM, Detached: cfg.Detach, Machines: []*machine{m}}
 	if err := newSite(ctx, e, s, slots); err != nil {
 		return nil, err
