@@ -114,11 +114,15 @@ func (w *world) operated(ctx context.Context) error {
 
 // serversReady waits for a server of each node.
 func (w *world) serversReady(ctx context.Context) error {
+	return w.serversReadyOn(ctx, w.cluster.Nodes())
+}
+
+func (w *world) serversReadyOn(ctx context.Context, nodes []*lab.Node) error {
 	for {
 		ready, err := w.cluster.Kubectl(ctx, "-n", system, "get", "pods", "-l", serverSelector, "-o",
 			`jsonpath={range .items[?(@.status.conditions[?(@.type=="Ready")].status=="True")]}{.spec.nodeName} {end}`)
 		if err == nil {
-			err = onAll(strings.Fields(string(ready)), w.cluster.Nodes())
+			err = onAll(strings.Fields(string(ready)), nodes)
 		}
 		if err == nil {
 			return nil

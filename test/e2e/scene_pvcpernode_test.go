@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,8 +69,8 @@ func sceneInterruptions(t *testing.T) {
 	checkDisk(t, disk, node)
 }
 
-// checkDisk sees that a disk is on a node, and that none was ever taken from one
-// that used it.
+// checkDisk sees that a disk, if one is given, is on a node, and that none was ever
+// taken from one that used it.
 func checkDisk(t *testing.T, disk string, node *lab.Node) {
 	t.Helper()
 	disks, err := suite.cluster.Disks().List()
@@ -135,32 +134,13 @@ func upgrade(t *testing.T) {
 		}
 		return w.cluster.Apply(ctx, []byte(objects))
 	})
-	sys := kube{t: t, ns: system}
-	var lines []string
-	eventually(t, 15*time.Minute, "all servers are of the next version", func() error {
-		out, err := sys.try(callLimit, "get", "pods", "-l", serverSelector, "-o",
-			`jsonpath={range .items[*]}{.metadata.creationTimestamp} {.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].lastTransitionTime} {.metadata.labels.dotmesh\.io/version}{"\n"}{end}`)
-		if err != nil {
-			return err
-		}
-		lines = strings.Split(strings.TrimSpace(out), "\n")
-		for _, line := range lines {
-			if f := strings.Fields(line); len(f) != 4 || f[1] != "True" || f[3] != nextVersion {
-				return fmt.Errorf("%q", lines)
-			}
-		}
-		if len(lines) != len(suite.cluster.Nodes()) {
-			return fmt.Errorf("there are %d servers", len(lines))
-		}
-		return nil
-	})
-	slices.Sort(lines) // by creation
-	for i := range lines[1:] {
-		ready, made := strings.Fields(lines[i])[2], strings.Fields(lines[i+1])[0]
-		if made < ready {
-			t.Errorf("a server was made at %s, but the one before was not ready until %s", made, ready)
+	servers := awaitVersion(t, nextVersion)
+	for i := range servers[1:] {
+		if before, next := servers[i], servers[i+1]; next.made < before.ready {
+			t.Errorf("a server was made at %s, but the one before was not ready until %s", next.made, before.ready)
 		}
 	}
+	sys := kube{t: t, ns: system}
 	for _, part := range suite.parts {
 		sys.kubectl("rollout", "status", part, "--timeout="+seconds(podLimit))
 	}
@@ -178,13 +158,7 @@ func sceneNodeIsReplaced(t *testing.T) {
 	pvc := poolClaim(sys, old)
 
 	replacement := replace(t, old, f.stop)
-	eventually(t, 10*time.Minute, "the new node has the pool of the old one", func() error {
-		if got := poolClaim(sys, replacement); got != pvc {
-			return fmt.Errorf("it has %q, want %s", got, pvc)
-		}
-		_, err := sys.try(callLimit, "wait", "--for=condition=Ready", "--timeout=60s", "pod/server-"+pvc+"-node-"+replacement.Name())
-		return err
-	})
+	awaitPool(t, pvc, replacement)
 	k.kubectl("delete", "pod/writer", "--ignore-not-found", "--grace-period=0", "--force")
 	k.apply(on(replacement.Name(), writerPod{name: "writer", claim: "data"}))
 	k.waitReady("writer")

@@ -17,7 +17,7 @@ func sceneLocalIsUninstalled(t *testing.T) {
 	sys := kube{t: t, ns: system}
 	ctx, cancel := inTime(t, 15*time.Minute)
 	defer cancel()
-	for _, args := range uninstallCommands(t) {
+	for _, args := range documented(t, "deploy/README.md", "\nTo uninstall and keep all data", "\nthen what else is in the file") {
 		if _, err := suite.cluster.Kubectl(ctx, args...); err != nil {
 			t.Fatal(err)
 		}
@@ -42,22 +42,23 @@ func sceneLocalIsUninstalled(t *testing.T) {
 	sys.kubectl("delete", "pv", "-l", "app.kubernetes.io/component=etcd")
 }
 
-// uninstallCommands are the arguments of kubectl in the section of deploy/README.md.
-func uninstallCommands(t *testing.T) (commands [][]string) {
+// documented are the arguments of kubectl in the commands of a document, between two
+// pieces of its text.
+func documented(t *testing.T, file, from, to string) (commands [][]string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(suite.repo, "deploy/README.md"))
+	text, err := os.ReadFile(filepath.Join(suite.repo, file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(text), "\nTo uninstall and keep all data")
-	section, _, _ = strings.Cut(section, "\nthen what else is in the file")
+	_, section, begins := strings.Cut(string(text), from)
+	section, _, ends := strings.Cut(section, to)
 	for line := range strings.Lines(section) {
-		if command, is := strings.CutPrefix(strings.TrimSpace(line), "kubectl "); is {
+		if command, is := strings.CutPrefix(line, "    kubectl "); is {
 			commands = append(commands, words(command))
 		}
 	}
-	if len(commands) < 5 {
-		t.Fatalf("deploy/README.md has the commands %q to uninstall", commands)
+	if !begins || !ends || len(commands) == 0 {
+		t.Fatalf("%s has no commands between %q and %q", file, from, to)
 	}
 	return commands
 }

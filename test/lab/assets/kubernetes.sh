@@ -39,7 +39,11 @@ clusterDomain: cluster.local
 resolvConf: /dev/null
 imageGCHighThresholdPercent: 100
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
-evictionHard: {nodefs.available: "0%", imagefs.available: "0%", memory.available: "50Mi"}
+evictionHard: {nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%", imagefs.inodesFree: "0%", memory.available: "0%"}
+# What follows, and no eviction, spares an idle emulated node a third of what kubelet does.
+cgroupsPerQOS: false
+enforceNodeAllocatable: []
+localStorageCapacityIsolation: false
 C
 # Each is restarted when it ends, as systemd would.
 forever() { log=$1; shift; ( while :; do "$@" >>"$log" 2>&1; sleep 1; done ) & }

@@ -1,0 +1,81 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+const (
+	etcdSet    = "sts/dotmesh-etcd-cluster"
+	lastMember = "dotmesh-etcd-cluster-2"
+)
+
+// awaitEtcd waits for three members.
+func awaitEtcd(t *testing.T) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	eventually(t, 15*time.Minute, "etcd has three members", func() error {
+		out, err := sys.try(callLimit, "get", etcdSet, "-o", "jsonpath={.status.readyReplicas}")
+		if err == nil && out != "3" {
+			err = fmt.Errorf("%s are ready", out)
+		}
+		return err
+	})
+}
+
+// sceneEtcdLosesAMember: a member's disk and its pod are gone; another is made, and
+// commits are made meanwhile.
+func sceneEtcdLosesAMember(t *testing.T) {
+	sys := kube{t: t, ns: system}
+	awaitEtcd(t)
+	kept := keepOnEachNode(t, "e2e-member")
+	disk := "pvc/data-" + lastMember
+	before := sys.get(disk, "{.metadata.uid}")
+	sys.kubectl("delete", disk, "--wait=false")
+	sys.kubectl("delete", "pod", lastMember, "--wait=false")
+	for range 5 {
+		kept.commit(t, "while a member is away")
+		time.Sleep(5 * time.Second)
+	}
+	eventually(t, 15*time.Minute, "the member has another disk", func() error {
+		out, err := sys.try(callLimit, "get", disk, "-o", "jsonpath={.metadata.uid}")
+		if err == nil && out == before {
+			err = fmt.Errorf("it has the old one")
+		}
+		return err
+	})
+	awaitEtcd(t)
+	kept.check(t)
+}
+
+// sceneEtcdIsLost: all of etcd is gone, and the registry is rebuilt from the pools, by
+// the commands of docs/etcd.md. Who writes goes on meanwhile.
+func sceneEtcdIsLost(t *testing.T) {
+	sys := kube{t: t, ns: system}
+	k := newKube(t, "e2e-etcd-lost")
+	node := suite.cluster.Nodes()[1]
+	k.apply(claim{name: "data"}, on(node.Name(), writerPod{name: "writer", claim: "data"}))
+	k.waitReady("writer")
+	f := follow(t, k, "writer")
+	kept := keepOnEachNode(t, "e2e-etcd-kept")
+	waitAcks(t, f, 5)
+	sys.kubectl("delete", "pvc", "-l", "app.kubernetes.io/component=etcd", "--wait=false")
+	sys.kubectl("delete", "pod", "-l", "app.kubernetes.io/component=etcd", "--wait=false")
+
+	ctx, cancel := inTime(t, 10*time.Minute)
+	defer cancel()
+	for _, args := range documented(t, "docs/etcd.md", "\n## Beginning again", "\n## ") {
+		if _, err := suite.cluster.Kubectl(ctx, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inSystem(t, bootLimit, (*world).operated)
+	kept.commit(t, "after the registry was rebuilt")
+	kept.check(t)
+	waitAcks(t, f, 5)
+	checkWriter(t, readWriter(k, "writer", "writer"), readWriter(k, "writer", "control"))
+	checkRecords(k, "writer", "writer", "/data/records", f.acked())
+}

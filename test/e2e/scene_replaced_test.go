@@ -1,0 +1,158 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/test/lab"
+)
+
+// keptDots are dots with commits, one on the pool of each node.
+type keptDots struct {
+	k    kube
+	dots []keptDot
+}
+
+type keptDot struct {
+	name    string
+	pool    string   // the PVC that its pool lies on
+	commits []string // their messages
+}
+
+// keepOnEachNode makes the dots, each with a file, a VolumeSnapshot and a pod.
+func keepOnEachNode(t *testing.T, namespace string) *keptDots {
+	t.Helper()
+	kept := &keptDots{k: newKube(t, namespace)}
+	sys := kube{t: t, ns: system}
+	for i, node := range suite.cluster.Nodes() {
+		d := keptDot{name: fmt.Sprintf("%s-%d", namespace, i), pool: poolClaim(sys, node), commits: []string{"first of " + namespace}}
+		kept.k.apply(claim{name: d.name, dot: d.name}, on(node.Name(), pod{name: d.name, claims: []string{d.name}}))
+		kept.dots = append(kept.dots, d)
+	}
+	for _, d := range kept.dots {
+		t.Cleanup(func() { deleteDot(t, d.name) }) // dm commits to them, so they stay
+		kept.k.waitReady(d.name)
+		kept.k.exec(d.name, "echo "+d.name+" > /"+d.name+"/file && sync")
+		kept.k.apply(snapshot{name: d.name, claim: d.name, message: d.commits[0]})
+		kept.k.waitSnapshot(d.name)
+	}
+	return kept
+}
+
+// commit commits each.
+func (kept *keptDots) commit(t *testing.T, message string) {
+	t.Helper()
+	for i := range kept.dots {
+		d := &kept.dots[i]
+		dm(t, "commit", d.name, "-m", message)
+		d.commits = append(d.commits, message)
+	}
+}
+
+// check sees that each is where its pool is, with its file and its commits, and that
+// the first commit can be restored.
+func (kept *keptDots) check(t *testing.T) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	for i, d := range kept.dots {
+		node := sys.get("pvc/"+d.pool, `{.metadata.annotations.dotmesh\.io/node}`)
+		restored := fmt.Sprintf("%s-restored-%d", d.name, len(d.commits))
+		kept.k.kubectl("delete", "pod", d.name, "--ignore-not-found", "--grace-period=0", "--force")
+		kept.k.apply(on(node, pod{name: d.name, claims: []string{d.name}}),
+			claim{name: restored, fromSnapshot: d.name}, on(node, pod{name: restored, claims: []string{restored}}))
+		kept.k.waitReady(d.name, restored)
+		for _, of := range []string{d.name, restored} {
+			if got := kept.k.exec(of, "cat /"+of+"/file"); got != d.name {
+				t.Errorf("%s, on pool %s, holds %q", of, d.pool, got)
+			}
+		}
+		var messages []string
+		for _, c := range logOf(t, d.name) {
+			messages = append(messages, c.Message)
+		}
+		for _, want := range d.commits {
+			if !slices.Contains(messages, want) {
+				t.Errorf("dot %d has lost the commit %q: %q", i, want, messages)
+			}
+		}
+	}
+}
+
+// sceneEachNodeIsReplaced: one node after another loses power for good, and another
+// takes its place and its disk. A pod writes on the first, and then on the one that
+// takes its place.
+func sceneEachNodeIsReplaced(t *testing.T) {
+	k, sys := newKube(t, "e2e-each"), kube{t: t, ns: system}
+	kept := keepOnEachNode(t, "e2e-each-kept")
+	nodes := suite.cluster.Nodes()
+	k.apply(claim{name: "data"}, on(nodes[0].Name(), writerPod{name: "writer", claim: "data"}))
+	k.waitReady("writer")
+	f := follow(t, k, "writer")
+	for i, old := range nodes {
+		waitAcks(t, f, 10)
+		pvc := poolClaim(sys, old)
+		after := func() {}
+		if i == 0 {
+			after = f.stop
+		}
+		replacement := replace(t, old, after)
+		awaitPool(t, pvc, replacement)
+		if i == 0 {
+			k.kubectl("delete", "pod/writer", "--ignore-not-found", "--grace-period=0", "--force")
+			k.apply(on(replacement.Name(), writerPod{name: "writer", claim: "data"}))
+			k.waitReady("writer")
+			checkRecords(k, "writer", "writer", "/data/records", f.acked())
+			f = follow(t, k, "writer")
+		}
+		awaitEtcd(t)
+	}
+	checkRecords(k, "writer", "writer", "/data/records", f.acked())
+	kept.check(t)
+	checkDisk(t, "", nil)
+}
+
+// awaitPool waits until a node serves the pool on a PVC.
+func awaitPool(t *testing.T, pvc string, node *lab.Node) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	eventually(t, 15*time.Minute, node.Name()+" serves the pool on "+pvc, func() error {
+		if got := sys.get("pvc/"+pvc, `{.metadata.annotations.dotmesh\.io/node}`); got != node.Name() {
+			return fmt.Errorf("it is assigned to %q", got)
+		}
+		_, err := sys.try(callLimit, "wait", "--for=condition=Ready", "--timeout=60s", "pod/server-"+pvc+"-node-"+node.Name())
+		return err
+	})
+}
+
+// sceneAllNodesAreReplaced: all nodes lose power at once, for good. The disks, etcd's
+// among them, are those of the nodes that come.
+func sceneAllNodesAreReplaced(t *testing.T) {
+	kept := keepOnEachNode(t, "e2e-all-kept")
+	pools := strings.Fields(kube{t: t, ns: system}.kubectl("get", "pvc", "-l", "dotmesh.io/role=pool", "-o", "jsonpath={.items[*].metadata.name}"))
+	kept.commit(t, "before the power went")
+	var all sync.WaitGroup
+	for _, old := range suite.cluster.Nodes() {
+		all.Go(func() { replace(t, old, func() {}) })
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	inSystem(t, bootLimit, (*world).operated)
+	awaitEtcd(t)
+	for _, pvc := range pools {
+		eventually(t, 15*time.Minute, "the pool on "+pvc+" is served", func() error {
+			sys := kube{t: t, ns: system}
+			_, err := sys.try(callLimit, "wait", "--for=condition=Ready", "--timeout=60s", "pod", "-l", serverSelector+",dotmesh.io/pvc="+pvc)
+			return err
+		})
+	}
+	kept.check(t)
+	checkDisk(t, "", nil)
+}
