@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,31 +120,27 @@ func (w *world) serversReady(ctx context.Context) error {
 
 func (w *world) serversReadyOn(ctx context.Context, nodes []*lab.Node) error {
 	for {
-		ready, err := w.cluster.Kubectl(ctx, "-n", system, "get", "pods", "-l", serverSelector, "-o",
-			`jsonpath={range .items[?(@.status.conditions[?(@.type=="Ready")].status=="True")]}{.spec.nodeName} {end}`)
+		servers, err := w.cluster.Kubectl(ctx, "-n", system, "get", "pods", "-l", serverSelector, "-o",
+			`jsonpath={range .items[*]}{.spec.nodeName}={.status.conditions[?(@.type=="Ready")].status} {end}`)
 		if err == nil {
-			err = onAll(strings.Fields(string(ready)), nodes)
+			err = readyOnAll(strings.Fields(string(servers)), nodes)
 		}
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case <-time.After(5 * time.Second):
 		}
 	}
 }
 
-// onAll is nil where each node is among names.
-func onAll(names []string, nodes []*lab.Node) error {
-	there := map[string]bool{}
-	for _, name := range names {
-		there[name] = true
-	}
+// readyOnAll is nil where servers, as node=True, has each node.
+func readyOnAll(servers []string, nodes []*lab.Node) error {
 	for _, node := range nodes {
-		if !there[node.Name()] {
-			return fmt.Errorf("%s has no server that is ready", node.Name())
+		if !slices.Contains(servers, node.Name()+"=True") {
+			return fmt.Errorf("%s has no server that is ready: %q", node.Name(), servers)
 		}
 	}
 	return nil
