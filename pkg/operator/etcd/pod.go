@@ -92,7 +92,7 @@ func (s Spec) etcd() corev1.Container {
 		LivenessProbe:  probe("/livez", 10, 10, 6),
 		ReadinessProbe: probe("/readyz", 5, 5, 3),
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
+			corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
 		}},
 		SecurityContext: locked(),
 		VolumeMounts: []corev1.VolumeMount{
