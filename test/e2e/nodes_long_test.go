@@ -4,10 +4,14 @@ package e2e
 
 import "testing"
 
+// threeLocalNodes each have a pool on their own disk.
+var threeLocalNodes = site{nodes: 3, install: localPools.install, again: (*world).meetOperator, parts: operated}
+
 // TestLocalPools plays what takes longer in the storage mode local.
 func TestLocalPools(t *testing.T) {
-	begin(t, threeNodes)
+	begin(t, threeLocalNodes)
 	for _, s := range []scene{
+		{"Writes", func(t *testing.T) { writeOn(t, suite.cluster.Nodes()) }},
 		{"Configuration", sceneConfiguration},
 		{"Drain", sceneLocalDrain},
 	} {
@@ -20,7 +24,7 @@ var threeCloudNodes = site{
 	nodes: 3, cloudDisks: true, other: next,
 	install: cloudPools.install,
 	again:   (*world).meetOperator,
-	parts:   threeNodes.parts,
+	parts:   operated,
 }
 
 // TestCloudNodes plays what takes longer in the storage mode pvcPerNode: nodes come and

@@ -11,12 +11,15 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
 
-// threeNodes have disks of a cloud, and begin with pools on their own ones.
+// operated is what is waited for in a deployment that the operator runs.
+var operated = []string{"deploy/dotmesh-operator", "ds/dotmesh-node", "deploy/dotmesh-controller"}
+
+// threeNodes have disks of a cloud, and begin with a pool of the first one's own.
 var threeNodes = site{
 	nodes: 3, cloudDisks: true, other: next,
-	install: localPools.install,
+	install: oneLocalPool.install,
 	again:   (*world).meetOperator,
-	parts:   []string{"deploy/dotmesh-operator", "ds/dotmesh-node", "deploy/dotmesh-controller"},
+	parts:   operated,
 }
 
 // next is an image of a version to come.
@@ -30,7 +33,7 @@ func next(context.Context, lab.Env) (lab.Build, error) {
 func TestNodes(t *testing.T) {
 	begin(t, threeNodes)
 	for _, s := range []scene{
-		{"LocalWrites", sceneWritesOnEachNode},
+		{"LocalWrites", sceneLocalWrites},
 		{"LocalIsUninstalled", sceneLocalIsUninstalled},
 		{"PVCPerNode", scenePVCPerNode},
 		{"Interruptions", sceneInterruptions},
@@ -51,11 +54,13 @@ type stringer string
 
 func (s stringer) String() string { return string(s) }
 
-// sceneWritesOnEachNode: a dot lies on the pool of the node that its pod was
+// sceneLocalWrites: a pod writes, commits and restores on the one node that has a pool.
+func sceneLocalWrites(t *testing.T) { writeOn(t, oneLocalPool.nodes(suite.cluster)) }
+
+// writeOn has pods use dots: each dot lies on the pool of the node that its pod was
 // scheduled to, whichever server the controller asks; dm sees all of them.
-func sceneWritesOnEachNode(t *testing.T) {
+func writeOn(t *testing.T, nodes []*lab.Node) {
 	k := newKube(t, "e2e-nodes")
-	nodes := suite.cluster.Nodes()
 	var pods []string
 	for i, node := range nodes {
 		name := fmt.Sprintf("on%d", i+1)

@@ -32,11 +32,18 @@ var fromRegistry = regexp.MustCompile(`registry\.k8s\.io/(sig-storage/csi-[a-z]+
 type deployment struct {
 	overlay  string
 	settings *strings.Replacer
+	// nodes are those that the settings choose.
+	nodes func(*lab.Cluster) []*lab.Node
 }
 
 var (
-	localPools = deployment{"default", strings.NewReplacer("local.poolSizePerNode: 10G", "local.poolSizePerNode: 1G")}
-	cloudPools = deployment{"pvc-per-node", strings.NewReplacer("pvcPerNode.pvSizePerNode: 10G", "pvcPerNode.pvSizePerNode: 1G")}
+	localPools = deployment{"default", strings.NewReplacer("local.poolSizePerNode: 10G", "local.poolSizePerNode: 1G"), (*lab.Cluster).Nodes}
+	// oneLocalPool is on node1 alone.
+	oneLocalPool = deployment{
+		"default", strings.NewReplacer("local.poolSizePerNode: 10G", "local.poolSizePerNode: 1G", `nodeSelector: ""`, "nodeSelector: kubernetes.io/hostname=node1"),
+		func(c *lab.Cluster) []*lab.Node { return []*lab.Node{c.Node(1)} },
+	}
+	cloudPools = deployment{"pvc-per-node", strings.NewReplacer("pvcPerNode.pvSizePerNode: 10G", "pvcPerNode.pvSizePerNode: 1G"), (*lab.Cluster).Nodes}
 )
 
 // file is one of the two, "configmap" or "dotmesh".
@@ -90,7 +97,7 @@ func (d deployment) install(w *world, ctx context.Context) error {
 			return err
 		}
 	}
-	return w.operated(ctx)
+	return w.operated(ctx, d.nodes(w.cluster))
 }
 
 // meetOperator has the pods of an operator's cluster run the images of now.
@@ -103,22 +110,18 @@ func (w *world) meetOperator(ctx context.Context) error {
 	return errors.Join(
 		w.kubectl(ctx, "-n", system, "rollout", "restart", "deploy/dotmesh-operator", "deploy/dotmesh-controller", "ds/dotmesh-node"),
 		w.kubectl(ctx, "-n", system, "delete", "pod", "-l", serverSelector),
-		w.operated(ctx),
+		w.operated(ctx, w.cluster.Nodes()),
 	)
 }
 
-// operated waits for a server of each node and for our other pods, and introduces dm to
-// the cluster. etcd may still be growing.
-func (w *world) operated(ctx context.Context) error {
-	return errors.Join(w.serversReady(ctx), w.ready(ctx), w.trust(ctx))
+// operated waits for a server of each of these nodes and for our other pods, and
+// introduces dm to the cluster. etcd may still be growing.
+func (w *world) operated(ctx context.Context, nodes []*lab.Node) error {
+	return errors.Join(w.serversReady(ctx, nodes), w.ready(ctx), w.trust(ctx))
 }
 
-// serversReady waits for a server of each node.
-func (w *world) serversReady(ctx context.Context) error {
-	return w.serversReadyOn(ctx, w.cluster.Nodes())
-}
-
-func (w *world) serversReadyOn(ctx context.Context, nodes []*lab.Node) error {
+// serversReady waits for a server of each of these nodes.
+func (w *world) serversReady(ctx context.Context, nodes []*lab.Node) error {
 	for {
 		servers, err := w.cluster.Kubectl(ctx, "-n", system, "get", "pods", "-l", serverSelector, "-o",
 			`jsonpath={range .items[*]}{.spec.nodeName}={.status.conditions[?(@.type=="Ready")].status} {end}`)

@@ -151,5 +151,5 @@ func addNode(t *testing.T) *lab.Node {
 // awaitServer waits until a node's server is ready.
 func awaitServer(t *testing.T, nodes ...*lab.Node) {
 	t.Helper()
-	inSystem(t, 15*time.Minute, func(w *world, ctx context.Context) error { return w.serversReadyOn(ctx, nodes) })
+	inSystem(t, 15*time.Minute, func(w *world, ctx context.Context) error { return w.serversReady(ctx, nodes) })
 }

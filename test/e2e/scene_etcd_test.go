@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func sceneEtcdIsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	inSystem(t, bootLimit, (*world).operated)
+	inSystem(t, bootLimit, func(w *world, ctx context.Context) error { return w.operated(ctx, w.cluster.Nodes()) })
 	kept.commit(t, "after the registry was rebuilt")
 	kept.check(t)
 	waitAcks(t, f, 5)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,7 +145,7 @@ func sceneAllNodesAreReplaced(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	inSystem(t, bootLimit, (*world).operated)
+	inSystem(t, bootLimit, func(w *world, ctx context.Context) error { return w.operated(ctx, w.cluster.Nodes()) })
 	awaitEtcd(t)
 	for _, pvc := range pools {
 		eventually(t, 15*time.Minute, "the pool on "+pvc+" is served", func() error {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
 
 // sceneLocalIsUninstalled goes by deploy/README.md: the pools are exported, and their
@@ -22,13 +24,13 @@ func sceneLocalIsUninstalled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, node := range suite.cluster.Nodes() {
+	for _, node := range oneLocalPool.nodes(suite.cluster) {
 		out, err := node.SSH(ctx, "zpool list -H -o name; losetup -l -n; ls /var/lib/dotmesh/*.pool")
 		if err != nil || strings.TrimSpace(out) != "/var/lib/dotmesh/pool.pool" {
 			t.Errorf("on %s there is %q, want the pool's file alone (%v)", node.Name(), out, err)
 		}
 	}
-	objects, err := localPools.objects(suite, "dotmesh.io/dotmesh:dev")
+	objects, err := oneLocalPool.objects(suite, lab.DotmeshImage)
 	if err != nil {
 		t.Fatal(err)
 	}
