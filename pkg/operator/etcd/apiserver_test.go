@@ -45,7 +45,7 @@ type world struct {
 func newWorld(t *testing.T, data map[string]string) *world {
 	t.Helper()
 	s := apiserver.Start(t)
-	s.Controllers(t, "statefulset-controller", "persistentvolume-binder-controller", "persistentvolume-protection-controller", "persistentvolumeclaim-protection-controller", "serviceaccount-controller")
+	s.Controllers(t, "statefulset-controller", "disruption-controller", "persistentvolume-binder-controller", "persistentvolume-protection-controller", "persistentvolumeclaim-protection-controller", "serviceaccount-controller")
 	s.Config.QPS = -1 // no throttling
 	direct, err := client.NewWithWatch(s.Config, client.Options{})
 	if err != nil {
@@ -73,6 +73,9 @@ func newWorld(t *testing.T, data map[string]string) *world {
 		},
 		Delete: func(ctx context.Context, _ client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			return dies(operator.Delete(ctx, o, opts...))
+		},
+		SubResourceCreate: func(ctx context.Context, _ client.Client, name string, of, o client.Object, opts ...client.SubResourceCreateOption) error {
+			return dies(operator.SubResource(name).Create(ctx, of, o, opts...))
 		},
 	})
 	w.Reconciler = &Reconciler{

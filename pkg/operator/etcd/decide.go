@@ -62,6 +62,8 @@ type Pod struct {
 	Ready, Deleting bool
 	// Outdated pods are not as the StatefulSet would make them now.
 	Outdated bool
+	// Broken ones have not been ready for so long that they will not be by themselves.
+	Broken bool
 }
 
 // Action is a kind of step.
@@ -129,10 +131,8 @@ func (s State) withoutAnswer() Step {
 	case s.Replicas == 0:
 		return Step{Do: Scale, Ordinal: 0}
 	}
-	for _, ordinal := range s.ordinals() {
-		if pod := s.Pods[ordinal]; pod.Outdated && !pod.Ready && !pod.Deleting {
-			return Step{Do: Restart, Ordinal: ordinal}
-		}
+	if ordinal, found := s.broken(); found {
+		return Step{Do: Restart, Ordinal: ordinal}
 	}
 	if lost := s.lostVolumes(); len(lost) > 0 && s.Begun.Existing {
 		return Step{Do: Wait, Act: true, Why: fmt.Sprintf("etcd has lost its quorum: the data of %s was on nodes that are gone. Bring one of them back, or begin again as docs/etcd.md says", strings.Join(lost, ", "))}
@@ -207,15 +207,31 @@ func (s State) leaving() (Step, bool) {
 	return Step{}, false
 }
 
-// outdated replaces pods one after another: those that are broken at once, others
-// only while every member is well.
-func (s State) outdated() (Step, bool) {
-	well := s.healthyBut(0) == len(s.Members)
-	for _, ordinal := range s.ordinals() {
-		pod, exists := s.Pods[ordinal]
-		if member, _ := s.member(ordinal); exists && !pod.Ready && !pod.Deleting && pod.Outdated && !member.Healthy {
-			return Step{Do: Restart, Ordinal: ordinal}, true
+// broken finds a pod that may run when it is made as it should be now, while no other is
+// being replaced.
+func (s State) broken() (ordinal int, found bool) {
+	for _, other := range s.Pods {
+		if other.Deleting {
+			return 0, false
 		}
+	}
+	for _, ordinal := range s.ordinals() {
+		pod := s.Pods[ordinal]
+		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !member.Healthy {
+			return ordinal, true
+		}
+	}
+	return 0, false
+}
+
+// outdated replaces pods one after another: those that are broken first, others only
+// while every member is well.
+func (s State) outdated() (Step, bool) {
+	if ordinal, found := s.broken(); found {
+		return Step{Do: Restart, Ordinal: ordinal}, true
+	}
+	well := s.healthyBut(0) == len(s.Members)
+	for _, pod := range s.Pods {
 		well = well && pod.Ready && !pod.Deleting
 	}
 	for _, ordinal := range s.ordinals() {

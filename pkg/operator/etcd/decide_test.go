@@ -130,6 +130,7 @@ func TestBeginningAndGrowing(t *testing.T) {
 }
 
 func TestLosingAndRolling(t *testing.T) {
+	old := Pod{Ready: true, Outdated: true}
 	decide(t, []decision{
 		// Losing a node.
 		{"a node is gone, no other", running(nodes("a", "b"), voter(0), voter(1), down(voter(2))), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
@@ -176,18 +177,29 @@ func TestLosingAndRolling(t *testing.T) {
 		// Losing the quorum.
 		{"no answer", with(three(), silent), "wait: etcd does not answer"},
 		{"no answer, nodes gone", with(three(), func(s *State) { silent(s); s.Nodes = nodes("a", "d", "e") }), "wait, act: etcd has lost its quorum: the data of dotmesh-etcd-cluster-1, dotmesh-etcd-cluster-2"},
-		{"no answer, broken pods were mended", with(three(), func(s *State) { silent(s); s.Pods[1] = Pod{Outdated: true} }), "restart pod 1"},
+		{"no answer, broken pods were mended", with(three(), func(s *State) { silent(s); s.Pods[1] = Pod{Outdated: true, Broken: true} }), "restart pod 1"},
+		{"no answer, broken pods were mended, one is being replaced", with(three(), func(s *State) {
+			silent(s)
+			s.Pods[0], s.Pods[1] = Pod{Deleting: true}, Pod{Outdated: true, Broken: true}
+		}), "wait: etcd does not answer"},
+		{"no answer, an outdated pod is slow", with(three(), func(s *State) { silent(s); s.Pods[1] = Pod{Outdated: true} }), "wait: etcd does not answer"},
 		{"no answer, an outdated pod is well", with(three(), func(s *State) { silent(s); s.Pods[1] = Pod{Outdated: true, Ready: true} }), "wait: etcd does not answer"},
 
 		// Rolling.
 		{"all outdated", with(three(), func(s *State) {
-			s.Pods = map[int]Pod{0: {true, false, true}, 1: {true, false, true}, 2: {true, false, true}}
+			s.Pods = map[int]Pod{0: old, 1: old, 2: old}
 		}), "restart pod 0"},
-		{"one restarts", with(three(), func(s *State) { s.Pods = map[int]Pod{0: {}, 1: {true, false, true}, 2: {true, false, true}} }), "wait"},
-		{"one is ending", with(three(), func(s *State) { s.Pods[0] = Pod{true, true, true}; s.Pods[1] = Pod{true, false, true} }), "wait"},
-		{"one member is not well", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1] = Pod{true, false, true} }), "wait: 2 of 3"},
-		{"the broken one first", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1], s.Pods[2] = Pod{true, false, true}, Pod{false, false, true} }), "restart pod 2"},
-		{"the only member", with(running(nodes("a"), voter(0)), func(s *State) { s.Pods[0] = Pod{true, false, true} }), "restart pod 0"},
+		{"one restarts", with(three(), func(s *State) { s.Pods = map[int]Pod{0: {}, 1: old, 2: old} }), "wait"},
+		{"one is ending", with(three(), func(s *State) { s.Pods[0] = Pod{Ready: true, Deleting: true, Outdated: true}; s.Pods[1] = old }), "wait"},
+		{"one member is not well", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1] = old }), "wait: 2 of 3"},
+		{"the broken one first", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1], s.Pods[2] = old, Pod{Outdated: true, Broken: true} }), "restart pod 2"},
+		{"the broken one while another restarts", with(running(nodes("a", "b", "c"), voter(0), down(voter(1)), down(voter(2))), func(s *State) {
+			s.Pods = map[int]Pod{0: old, 1: {Deleting: true}, 2: {Outdated: true, Broken: true}}
+		}), "wait: 1 of 3"},
+		{"one that is slow while another restarts", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) {
+			s.Pods = map[int]Pod{0: {Ready: true}, 1: old, 2: {Outdated: true}}
+		}), "wait: 2 of 3"},
+		{"the only member", with(running(nodes("a"), voter(0)), func(s *State) { s.Pods[0] = old }), "restart pod 0"},
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -162,15 +163,28 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			continue
 		}
 		o.pods[ordinal] = p
+		ready, since := readiness(p)
 		o.state.Pods[ordinal] = Pod{
-			Ready: slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-			}),
+			Ready:    ready,
+			Broken:   !ready && time.Since(since) > brokenAfter,
 			Deleting: p.DeletionTimestamp != nil,
 			Outdated: p.Annotations[specAnnotation] != want || !o.state.Local && o.state.moves(p.Spec.NodeName),
 		}
 	}
 	return nil
+}
+
+// brokenAfter is how long a member may be slow, or starting, before it counts as broken.
+const brokenAfter = 2 * time.Minute
+
+// readiness tells since when a pod is ready, or is not.
+func readiness(p *corev1.Pod) (ready bool, since time.Time) {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
+		}
+	}
+	return false, p.CreationTimestamp.Time
 }
 
 // moves tells whether a pod, which its volume follows, is to leave its node.

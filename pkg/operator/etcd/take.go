@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,7 +37,7 @@ func (r *Reconciler) take(ctx context.Context, o *observed, cluster Cluster, ste
 	case Remove:
 		return cluster.Remove(ctx, step.Member)
 	case Restart:
-		return r.deletePod(ctx, o, step.Ordinal)
+		return r.restart(ctx, o, step.Ordinal)
 	}
 	return fmt.Errorf("there is no step %q", step.Do)
 }
@@ -93,6 +94,26 @@ func (r *Reconciler) deleteVolume(ctx context.Context, o *observed, ordinal int)
 		return r.deletePod(ctx, o, ordinal)
 	}
 	return r.delete(ctx, volume)
+}
+
+// restart has the StatefulSet make a pod anew. One that is ready is evicted: what was
+// seen here may be old, and the budget is asked whether another is away by now.
+func (r *Reconciler) restart(ctx context.Context, o *observed, ordinal int) error {
+	pod := o.pods[ordinal]
+	if !o.state.Pods[ordinal].Ready {
+		return r.deletePod(ctx, o, ordinal)
+	}
+	err := r.Client.SubResource("eviction").Create(ctx, pod, &policyv1.Eviction{
+		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
+		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}},
+	})
+	switch {
+	case apierrors.IsTooManyRequests(err):
+		return dot.Errorf(dot.CodeUnavailable, "another member is away: %w", err)
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		return nil
+	}
+	return err
 }
 
 // deletePod has the StatefulSet make it anew. On a node that is gone nobody ends it
