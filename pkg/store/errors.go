@@ -76,6 +76,8 @@ func away(err error) bool {
 	var typed rpctypes.EtcdError
 	if errors.As(err, &typed) {
 		code = typed.Code()
+	} else if code == codes.Unknown {
+		return true // nothing that etcd says: an answer of another kind, or half of one
 	}
 	switch code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.ResourceExhausted, codes.Aborted:
