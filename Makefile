@@ -53,7 +53,7 @@ test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged t
 
 .PHONY: test-all
 test-all: ## what CI runs and what is too long for it
-	test/run lint derived unit race lab zfs long crash sanity operator cluster e2e powercut fuzz selftest
+	test/run lint derived unit race lab zfs long crash sanity operator cluster e2e nodes nodeslong powercut fuzz selftest
 
 .PHONY: test-unit
 test-unit: ## everything that needs neither root nor ZFS, test/arch among it
@@ -78,6 +78,10 @@ test-cluster: ## several servers at once
 .PHONY: test-e2e
 test-e2e: ## real kubelet, real sidecars, real ZFS
 	test/run lab e2e
+
+.PHONY: test-nodes
+test-nodes: ## three nodes under the operator: upgrades, and nodes that come, go and are replaced
+	test/run lab nodes nodeslong
 
 .PHONY: bench
 bench: ## ratios over bare ZFS commands, and the server with many dots; never fails for being slow
