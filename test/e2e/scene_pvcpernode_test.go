@@ -158,6 +158,9 @@ func sceneNodeIsReplaced(t *testing.T) {
 	pvc := poolClaim(sys, old)
 
 	replacement := replace(t, old, f.stop)
+	if replacement == nil {
+		return
+	}
 	awaitPool(t, pvc, replacement)
 	k.kubectl("delete", "pod/writer", "--ignore-not-found", "--grace-period=0", "--force")
 	k.apply(on(replacement.Name(), writerPod{name: "writer", claim: "data"}))

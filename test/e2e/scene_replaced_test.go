@@ -103,6 +103,9 @@ func sceneEachNodeIsReplaced(t *testing.T) {
 			after = f.stop
 		}
 		replacement := replace(t, old, after)
+		if replacement == nil {
+			return
+		}
 		awaitPool(t, pvc, replacement)
 		if i == 0 {
 			k.kubectl("delete", "pod/writer", "--ignore-not-found", "--grace-period=0", "--force")
