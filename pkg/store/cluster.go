@@ -26,13 +26,17 @@ func (s *Store) EnsureCluster(ctx context.Context) (Record[Cluster], error) {
 }
 
 // createCluster gives a registry that was never used an identity. When somebody
-// was first, theirs is given.
+// was first, theirs is given; ErrConflict where that is being rebuilt.
 func (s *Store) createCluster(ctx context.Context, c Cluster) (Record[Cluster], error) {
-	txn := s.Txn().Absent(ClusterKey()).PutCluster(c)
-	if err := txn.Commit(ctx); err != nil && !errors.Is(err, ErrConflict) {
-		return Record[Cluster]{}, err
+	failed := s.Txn().Absent(ClusterKey()).Absent(RecoveringKey()).PutCluster(c).Commit(ctx)
+	if failed != nil && !errors.Is(failed, ErrConflict) {
+		return Record[Cluster]{}, failed
 	}
-	return s.GetCluster(ctx)
+	now, err := s.GetCluster(ctx)
+	if dot.CodeOf(err) == dot.CodeNotFound && err != nil && failed != nil {
+		return now, failed
+	}
+	return now, err
 }
 
 // GetRecovery tells of a rebuilding that has not ended; CodeNotFound for none.

@@ -198,6 +198,14 @@ func (k Key) BranchID() dot.BranchID {
 	return dot.BranchID{}
 }
 
+// FullName gives the dot's name of a names key, else none.
+func (k Key) FullName() dot.FullName {
+	if k.kind != KindNames {
+		return dot.FullName{}
+	}
+	return dot.FullName{Namespace: parsed(dot.ParseNamespace(k.first)), Name: parsed(dot.ParseName(k.second))}
+}
+
 // Pool gives the pool of a pools, alive, assignments or replicas key, else none.
 func (k Key) Pool() dot.PoolID {
 	switch k.kind {

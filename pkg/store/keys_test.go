@@ -25,6 +25,7 @@ func TestKeysParseBack(t *testing.T) {
 func TestKeysTellTheirParts(t *testing.T) {
 	t.Parallel()
 	b, p := dot.NewBranchID(), dot.PoolIDOf(7)
+	name := fullName(t, "admin", "a")
 	for _, tt := range []struct {
 		key       Key
 		got, want any
@@ -36,6 +37,8 @@ func TestKeysTellTheirParts(t *testing.T) {
 		{AliveKey(p), AliveKey(p).Pool(), p},
 		{PoolKey(p), PoolKey(p).BranchID(), dot.BranchID{}},
 		{EpochKey(b), EpochKey(b).Pool(), dot.PoolID{}},
+		{NameKey(name), NameKey(name).FullName(), name},
+		{UserKey(name.Namespace), UserKey(name.Namespace).FullName(), dot.FullName{}},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.key, tt.got, tt.want)
@@ -77,7 +80,7 @@ func FuzzParseKey(f *testing.F) {
 			t.Errorf("%q reads back as %q", s, k)
 		}
 		// None of these may panic, whatever the kind.
-		_, _ = k.BranchID(), k.Pool()
+		_, _, _ = k.BranchID(), k.Pool(), k.FullName()
 	})
 }
 

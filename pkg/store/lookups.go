@@ -24,6 +24,20 @@ func (s *Store) LookupName(ctx context.Context, name dot.FullName) (Record[dot.I
 	return get(ctx, s, nameCodec, NameKey(name), "dot "+name.String())
 }
 
+// ListNames tells which dots have names.
+func (s *Store) ListNames(ctx context.Context) (map[dot.FullName]dot.ID, error) {
+	items, _, err := s.scan(ctx, Of(KindNames))
+	if err != nil {
+		return nil, err
+	}
+	ids, err := decodeAll(nameCodec, items)
+	names := make(map[dot.FullName]dot.ID, len(ids))
+	for i, id := range ids {
+		names[items[i].key.FullName()] = id.Value
+	}
+	return names, err
+}
+
 // GetBranch reads a branch.
 func (s *Store) GetBranch(ctx context.Context, id dot.ID, name dot.BranchName) (Record[dot.Branch], error) {
 	return get(ctx, s, branchCodec, BranchKey(id, name), "branch "+name.String()+" of dot "+id.String())

@@ -27,8 +27,8 @@ type Cluster struct {
 	Unknown dot.Unknown `json:"-"`
 }
 
-// Recovery marks a registry that is being filled from a pool. What is in it is
-// incomplete until the mark is gone.
+// Recovery marks a registry that is being filled from a pool. What is in it of that
+// pool is incomplete until the mark is gone.
 type Recovery struct {
 	// Cluster is the id that the registry is to have, the pool's.
 	Cluster string
@@ -36,6 +36,9 @@ type Recovery struct {
 	Pool  dot.PoolID
 	Node  string
 	Began time.Time
+	// Incarnation is the one that the registry is to have, decided once; 0 in a mark
+	// of a version that did not tell.
+	Incarnation uint64
 
 	Unknown dot.Unknown `json:"-"`
 }

@@ -87,6 +87,8 @@ func TestEverythingReadsBackAsWritten(t *testing.T) {
 	check("dot", gotDot.Revision, gotDot.Value, d, err)
 	gotName, err := s.LookupName(ctx, d.FullName)
 	check("name", gotName.Revision, gotName.Value, d.ID, err)
+	names, err := s.ListNames(ctx)
+	check("names", gotName.Revision, names[d.FullName], d.ID, err)
 	gotBranch, err := s.FindBranch(ctx, b.ID)
 	gotOrigin := gotBranch.Value.Origin
 	gotBranch.Value.Origin = b.Origin
