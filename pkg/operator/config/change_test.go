@@ -33,6 +33,8 @@ func TestChangeOfEveryKey(t *testing.T) {
 		{"replicas", "2", "all", AtOnce, AtOnce},
 		{"syncInterval", "60s", "30s", AtOnce, AtOnce},
 		{"failoverAfter", "180s", "10m", AtOnce, AtOnce},
+		{"recover", "false", "true", AtOnce, AtOnce},
+		{"recover", "true", "false", AtOnce, AtOnce},
 	} {
 		from, to := parsed(t, map[string]string{c.key: c.from}), parsed(t, map[string]string{c.key: c.to})
 		for pools, want := range map[bool]Effect{false: c.without, true: c.while} {
@@ -59,7 +61,7 @@ func TestChangeOfEveryKey(t *testing.T) {
 
 func TestEveryKeyHasAnEffect(t *testing.T) {
 	from := Config{}
-	plan, err := from.Change(parsed(t, map[string]string{"nodeSelector": "a", "upgradesUrl": "http://a", "logAddress": "a"}), false)
+	plan, err := from.Change(parsed(t, map[string]string{"nodeSelector": "a", "upgradesUrl": "http://a", "logAddress": "a", "recover": "true"}), false)
 	if err != nil || len(plan) != len(settings()) {
 		t.Fatalf("got %v, %v, want a change of each key", plan, err)
 	}

@@ -30,6 +30,10 @@ type Config struct {
 	Replicas      Replicas
 	SyncInterval  time.Duration
 	FailoverAfter time.Duration
+
+	// Recover is leave to add pools to the registry that it does not know: servers
+	// read it. It is for after a loss of etcd, until all servers are ready.
+	Recover bool
 }
 
 // Local is what StorageMode LocalMode uses.

@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 		"kubeletDir": "/var/lib/kubelet", "storageMode": "local", "poolName": "pool",
 		"local.poolSizePerNode": "10Gi", "local.poolLocation": "/var/lib/dotmesh",
 		"pvcPerNode.pvSizePerNode": "10Gi", "pvcPerNode.storageClass": "standard", "pvcPerNode.volumeMode": "Block",
-		"replicas": "2", "syncInterval": "1m0s", "failoverAfter": "3m0s",
+		"replicas": "2", "syncInterval": "1m0s", "failoverAfter": "3m0s", "recover": "false",
 	}
 	if got := c.Data(); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -137,6 +137,10 @@ func TestEveryKey(t *testing.T) {
 			good: map[string]string{"5s": "5s", "1.5m": "1m30s", "24h": "24h0m0s"},
 			bad:  map[string]string{"": "unit", "30": "unit", "4.9s": "from 5s", "25h": "to 24h", "-1m": "from 5s", "9999999999h": "unit"},
 		},
+		"recover": {
+			good: map[string]string{"true": "true", "false": "false"},
+			bad:  map[string]string{"": `"true"`, "True": `"false"`, "yes": "was lost", "1": `"true"`},
+		},
 		"failoverAfter": {
 			good: map[string]string{"120s": "2m0s", "10m": "10m0s"},
 			bad:  map[string]string{"": "unit", "180": "unit", "119s": "from 2m0s", "25h": "to 24h", "never": "unit"},
@@ -182,7 +186,7 @@ func quotedStart(value string) string {
 
 func TestEveryKeyHasItsTest(t *testing.T) {
 	want := slices.Sorted(slices.Values([]string{"nodeSelector", "upgradesUrl", "upgradesIntervalSeconds", "flexvolumeDriverDir", "poolName", "logAddress", "storageMode",
-		"local.poolSizePerNode", "local.poolLocation", "pvcPerNode.pvSizePerNode", "pvcPerNode.storageClass", "pvcPerNode.volumeMode", "kubeletDir", "replicas", "syncInterval", "failoverAfter"}))
+		"local.poolSizePerNode", "local.poolLocation", "pvcPerNode.pvSizePerNode", "pvcPerNode.storageClass", "pvcPerNode.volumeMode", "kubeletDir", "replicas", "syncInterval", "failoverAfter", "recover"}))
 	if got := slices.Sorted(slices.Values(knownKeys())); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,7 @@ const (
 	keyReplicas         = "replicas"
 	keySyncInterval     = "syncInterval"
 	keyFailoverAfter    = "failoverAfter"
+	keyRecover          = "recover"
 
 	// keyFlexvolumeDriverDir is read by nobody.
 	keyFlexvolumeDriverDir = "flexvolumeDriverDir"
@@ -102,6 +104,8 @@ func settings() []setting {
 			place: in(func(c *Config) *time.Duration { return &c.SyncInterval }, parseSyncInterval, time.Duration.String)},
 		{key: keyFailoverAfter, fallback: "180s", effect: AtOnce,
 			place: in(func(c *Config) *time.Duration { return &c.FailoverAfter }, parseFailoverAfter, time.Duration.String)},
+		{key: keyRecover, fallback: "false", effect: AtOnce,
+			place: in(func(c *Config) *bool { return &c.Recover }, parseRecover, strconv.FormatBool)},
 	}
 }
 

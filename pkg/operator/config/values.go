@@ -214,3 +214,13 @@ func parseDuration(s string, least, most time.Duration) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+func parseRecover(s string) (bool, error) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, refuse(s, `"true", to have pools added to a registry that was lost, or "false"`)
+}

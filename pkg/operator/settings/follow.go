@@ -42,6 +42,9 @@ func (s *Settings) follow(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	if v.inForce != nil {
+		if v.inForce.Recover {
+			v.warnings = append(v.warnings, recovering())
+		}
 		if kept, err = s.keep(ctx, kept, v.inForce.Data()); err != nil {
 			return false, err
 		}
@@ -53,6 +56,11 @@ func (s *Settings) follow(ctx context.Context) (changed bool, err error) {
 	s.inForce, s.refused = v.inForce, v.problems
 	s.tell(user, kept, v)
 	return changed, s.setStatus(ctx, user, v)
+}
+
+// recovering is told for as long as it is so.
+func recovering() config.Remark {
+	return config.Remark{Key: "recover", Message: `servers add pools that the registry does not know, and meanwhile make no new volumes and delete none that they do not know: set it back to "false" once all servers are ready`}
 }
 
 // read gives nil for a ConfigMap that does not exist.

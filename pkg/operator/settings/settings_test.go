@@ -44,6 +44,7 @@ func TestSettings(t *testing.T) {
 		"UseHolds":            useHolds,
 		"Deleted":             deleted,
 		"NewerVersion":        newerVersion,
+		"Recover":             recovers,
 	} {
 		t.Run(name, func(t *testing.T) { run(t, newSite(t, c)) })
 	}
@@ -71,6 +72,30 @@ func deleted(t *testing.T, s *site) {
 	s.reconcile()
 	if s.kept().DeletionTimestamp != nil {
 		t.Error("it was not made anew")
+	}
+}
+
+// recovers: that leave to recover is on is told until it is off.
+func recovers(t *testing.T, s *site) {
+	const told = "set it back to \"false\" once all servers are ready"
+	s.write(map[string]string{"recover": "true"})
+	s.reconcile()
+	if got := s.kept().Data["recover"]; got != "true" {
+		t.Errorf("servers read %q", got)
+	}
+	s.wantStatus("ok, since ", told)
+	s.wantEvent("ConfigurationWarning", told)
+	s.write(map[string]string{"recover": "true", "replicas": "no"})
+	s.reconcile()
+	s.wantStatus("refused, since ", told)
+	s.write(map[string]string{"recover": "false"})
+	s.events = nil
+	s.reconcile()
+	if got, status := s.kept().Data["recover"], s.user().Annotations[settings.StatusAnnotation]; got != "false" || strings.Contains(status, told) {
+		t.Errorf("servers read %q, and the status is %q", got, status)
+	}
+	if slices.ContainsFunc(s.events, func(e string) bool { return strings.Contains(e, told) }) {
+		t.Errorf("Events still tell: %q", s.events)
 	}
 }
 
@@ -115,6 +140,8 @@ func rows(t *testing.T, s *site) {
 		{"replicas", "2", "all", "takes effect at once"},
 		{"syncInterval", "60s", "30s", "takes effect at once"},
 		{"failoverAfter", "180s", "10m", "takes effect at once"},
+		{"recover", "false", "true", "takes effect at once"},
+		{"recover", "true", "false", "takes effect at once"},
 	} {
 		for _, pools := range []bool{false, true} {
 			if !pools && c.effect != refused {
