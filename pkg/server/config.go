@@ -45,7 +45,8 @@ type Config struct {
 	// HostPrefix is where the host's root is mounted when the server runs in a
 	// container, so that the host's userland can be used; "" for none.
 	HostPrefix string
-	// Recover fills an empty registry with what the pool holds.
+	// Recover is leave to add to the registry what the pool holds, where that does not
+	// know the pool.
 	Recover bool
 	// Version is what GetVersion answers.
 	Version string

@@ -6,10 +6,13 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
@@ -236,6 +239,11 @@ func crashStarts() []crashStart {
 				t.Errorf("readonly of a recovered volume: got %q, %v", got, err)
 			}
 		}},
+		{name: "join", recover: true, setup: history, before: func(x *matrix) { x.recoverAnother() }, check: func(t *testing.T, x *matrix) {
+			if err := stage("a")(x.live.running); err != nil {
+				t.Errorf("a volume of a pool that joined cannot be staged: %v", err)
+			}
+		}},
 	}
 }
 
@@ -252,6 +260,31 @@ func (x *matrix) outdatePool() {
 	old := pools[0].Value
 	old.ZFSVersion = "of before an upgrade"
 	if err := x.store.Txn().Unchanged(store.PoolKey(old.ID), pools[0].Revision).PutPool(old).Commit(ctx); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// recoverAnother begins a registry as the recovery of another pool leaves it, which
+// holds nothing.
+func (x *matrix) recoverAnother() {
+	x.t.Helper()
+	const incarnation zfs.Property = "io.dotmesh:incarnation"
+	x.loseRegistry()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	x.registry(ctx)
+	values, err := x.pool.Get(ctx, x.pool.Root(), engine.ClusterProperty, incarnation)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	cluster, _ := values.Local(engine.ClusterProperty)
+	text, _ := values.Local(incarnation)
+	seen, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	other := dot.Pool{ID: dot.PoolIDOf(8), Node: "another"}
+	if err := x.store.Txn().PutCluster(store.Cluster{ID: cluster, Incarnation: seen + 1}).PutPool(other).Commit(ctx); err != nil {
 		x.t.Fatal(err)
 	}
 }

@@ -45,6 +45,9 @@ func (p *plane) createVolume(ctx context.Context, req *dotmeshv1.CreateVolumeReq
 		case there:
 			c, err = p.meetVolume(ctx, w, rec.Value)
 		default:
+			if err := p.notWhileRebuilding("volume " + id.String() + " may be there already"); err != nil {
+				return err
+			}
 			c, err = p.recordVolume(ctx, w, id)
 		}
 		return err

@@ -33,7 +33,7 @@ func (p *plane) deleteVolume(ctx context.Context, req *dotmeshv1.DeleteVolumeReq
 		return nil, err
 	}
 	if !there {
-		return done, nil
+		return done, p.notWhileRebuilding("volume " + id.String() + " is not known, and may be there")
 	}
 	if len(rec.Value.Publications) > 0 {
 		return nil, dot.Precondition("volume %s is in use on node %s: delete the pods that use it first", id, publishedTo(rec.Value))

@@ -92,6 +92,9 @@ func (p *plane) createDot(ctx context.Context, req *dotmeshv1.CreateDotRequest) 
 	if err != nil {
 		return nil, err
 	}
+	if err := p.notWhileRebuilding("dot " + name.String() + " may be there already"); err != nil {
+		return nil, err
+	}
 	if err := p.place(ctx, "the new dot "+name.String(), nil); err != nil {
 		return nil, err
 	}

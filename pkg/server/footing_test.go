@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -24,6 +25,9 @@ func TestFooting(t *testing.T) {
 		return func(t *store.Txn) { t.PutCluster(store.Cluster{ID: id, Incarnation: 3}) }
 	}
 	marked := func(t *store.Txn) { t.PutRecovery(mark) }
+	known := func(id dot.PoolID) func(*store.Txn) {
+		return func(t *store.Txn) { t.PutPool(dot.Pool{ID: id, Node: "node-a"}) }
+	}
 	for _, c := range []struct {
 		what    string
 		holds   []func(*store.Txn)
@@ -35,32 +39,46 @@ func TestFooting(t *testing.T) {
 		id       string // "": a new one
 		recovers bool
 		refused  string
+		waits    string
 	}{
 		{what: "both new"},
-		{what: "both new, recover", recover: true},
+		{what: "both new, recover", recover: true, waits: "waits for that of a pool which has served before"},
 		{what: "a new pool", holds: []func(*store.Txn){key(other), used}, id: other},
-		{what: "a start as usual", holds: []func(*store.Txn){key(ours), used}, owner: ours, id: ours},
-		{what: "the registry is lost", owner: ours, refused: "start once with --recover"},
+		{what: "a start as usual", holds: []func(*store.Txn){key(ours), used, known(pool)}, owner: ours, seen: 3, id: ours},
+		{what: "a first start that was interrupted", holds: []func(*store.Txn){key(ours), used}, owner: ours, id: ours},
+		{what: "the registry is lost", owner: ours, refused: "start with --recover"},
 		{what: "the registry is lost, recover", owner: ours, recover: true, id: ours, recovers: true},
 		{what: "a registry that was never used", holds: []func(*store.Txn){key(other)}, owner: ours, recover: true, id: ours, recovers: true},
-		// --recover stays in the Deployment: a restart is a start as usual.
-		{what: "our registry in use, recover", holds: []func(*store.Txn){key(ours), used}, owner: ours, recover: true, id: ours},
-		{what: "a pool that has seen as much", holds: []func(*store.Txn){key(ours), used}, owner: ours, seen: 3, id: ours},
-		{what: "a backup from before a recovery", holds: []func(*store.Txn){key(ours), used}, owner: ours, seen: 4, refused: "empty it and start with --recover"},
-		{what: "a backup from before a recovery, recover", holds: []func(*store.Txn){key(ours), used}, owner: ours, seen: 4, recover: true, refused: "empty it and start with --recover"},
+		{what: "a registry that was never used, no leave", holds: []func(*store.Txn){key(other)}, owner: ours, refused: "start with --recover"},
+		{what: "another registry in use", holds: []func(*store.Txn){key(other), used}, owner: ours, id: other}, // the engine refuses it
+		// Leave to recover may stay: a restart is a start as usual.
+		{what: "our registry in use, recover", holds: []func(*store.Txn){key(ours), used, known(pool)}, owner: ours, seen: 3, recover: true, id: ours},
+		{what: "our registry, with nothing in it, recover", holds: []func(*store.Txn){key(ours), known(pool)}, owner: ours, seen: 3, recover: true, id: ours},
+		{what: "a backup from before a recovery", holds: []func(*store.Txn){key(ours), used, known(pool)}, owner: ours, seen: 4, refused: "empty it and start with --recover"},
+		{what: "a backup from before a recovery, recover", holds: []func(*store.Txn){key(ours), used, known(pool)}, owner: ours, seen: 4, recover: true, refused: "empty it and start with --recover"},
 		{what: "it was emptied", owner: ours, seen: 4, recover: true, id: ours, recovers: true},
 		{what: "another registry in use, recover", holds: []func(*store.Txn){key(other), used}, owner: ours, recover: true, refused: "is in use"},
-		{what: "a registry in use, a new pool, recover", holds: []func(*store.Txn){key(ours), used}, recover: true, refused: "is in use"},
+		{what: "a registry in use, a new pool, recover", holds: []func(*store.Txn){key(ours), used}, recover: true, id: ours},
+		// Left out by a recovery from another pool, or by a backup.
+		{what: "left out", holds: []func(*store.Txn){key(ours), used, known(dot.PoolIDOf(8))}, owner: ours, seen: 2, refused: "nothing was changed; have it added to the registry: start with --recover"},
+		{what: "left out, recover", holds: []func(*store.Txn){key(ours), used, known(dot.PoolIDOf(8))}, owner: ours, seen: 2, recover: true, id: ours, recovers: true},
+		{what: "left out, and has seen more", holds: []func(*store.Txn){key(ours), used}, owner: ours, seen: 9, recover: true, id: ours, recovers: true},
 		// An interrupted recovery, of a registry that had a key and of one that had none.
-		{what: "interrupted, with a key", holds: []func(*store.Txn){key(other), used, marked}, owner: ours, refused: "once more with --recover"},
-		{what: "interrupted, without a key", holds: []func(*store.Txn){used, marked}, owner: ours, refused: "once more with --recover"},
-		{what: "interrupted, a new pool", holds: []func(*store.Txn){key(other), marked}, pool: dot.PoolIDOf(8), refused: "node \"node-a\""},
-		{what: "interrupted, another pool recovers", holds: []func(*store.Txn){key(other), marked}, owner: ours, pool: dot.PoolIDOf(8), recover: true, refused: "node \"node-a\""},
-		{what: "going on, with a key", holds: []func(*store.Txn){key(other), used, marked}, owner: ours, recover: true, id: ours, recovers: true},
-		{what: "going on, without a key", holds: []func(*store.Txn){used, marked}, owner: ours, recover: true, id: ours, recovers: true},
+		{what: "interrupted, with a key", holds: []func(*store.Txn){key(other), used, marked, known(pool)}, owner: ours, refused: "start with --recover"},
+		{what: "interrupted, without a key", holds: []func(*store.Txn){used, marked, known(pool)}, owner: ours, refused: "start with --recover"},
+		{what: "interrupted, of a pool that joined", holds: []func(*store.Txn){key(ours), used, marked, known(pool)}, owner: ours, seen: 3, refused: "start with --recover"},
+		{what: "going on, with a key", holds: []func(*store.Txn){key(other), used, marked, known(pool)}, owner: ours, recover: true, id: ours, recovers: true},
+		{what: "going on, without a key", holds: []func(*store.Txn){used, marked, known(pool)}, owner: ours, recover: true, id: ours, recovers: true},
+		{what: "going on, of a pool that joined", holds: []func(*store.Txn){key(ours), used, marked, known(pool)}, owner: ours, seen: 3, recover: true, id: ours, recovers: true},
+		// That of another pool.
+		{what: "another's, a new pool", holds: []func(*store.Txn){key(other), marked}, pool: dot.PoolIDOf(8), waits: "node \"node-a\""},
+		{what: "another's, a new pool, no key", holds: []func(*store.Txn){marked}, pool: dot.PoolIDOf(8), waits: "node \"node-a\""},
+		{what: "another's, to be recovered too", holds: []func(*store.Txn){key(other), marked}, owner: ours, pool: dot.PoolIDOf(8), recover: true, waits: "node \"node-a\""},
+		{what: "another's, to be added too", holds: []func(*store.Txn){key(ours), marked, used}, owner: ours, seen: 2, pool: dot.PoolIDOf(8), recover: true, waits: "node \"node-a\""},
+		{what: "another's, a pool that serves", holds: []func(*store.Txn){key(ours), marked, used, known(dot.PoolIDOf(8))}, owner: ours, seen: 3, pool: dot.PoolIDOf(8), id: ours},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			clean := s.Txn().Delete(store.ClusterKey()).Delete(store.RecoveringKey()).DeleteDot(dirty.ID)
+			clean := s.Txn().Delete(store.ClusterKey()).Delete(store.RecoveringKey()).DeleteDot(dirty.ID).Delete(store.PoolKey(pool)).Delete(store.PoolKey(dot.PoolIDOf(8)))
 			for _, put := range c.holds {
 				put(clean)
 			}
@@ -72,9 +90,12 @@ func TestFooting(t *testing.T) {
 				root.Pool = c.pool
 			}
 			got, err := findFooting(t.Context(), s, root, c.recover)
-			if c.refused != "" {
-				if dot.CodeOf(err) != dot.CodePrecondition || err == nil || !strings.Contains(err.Error(), c.refused) {
-					t.Errorf("got %+v, %v, want a refusal with %q", got, err, c.refused)
+			if c.refused != "" || c.waits != "" {
+				if err == nil || !strings.Contains(err.Error(), c.refused+c.waits) || passes(err) != (c.waits != "") || c.refused != "" && dot.CodeOf(err) != dot.CodePrecondition {
+					t.Errorf("got %+v, %v, want a refusal with %q, or to wait with %q", got, err, c.refused, c.waits)
+				}
+				if leave := strings.Contains(c.refused, "start with --recover") && !c.recover && !strings.Contains(c.refused, "empty it"); errors.Is(err, errNeedsLeave) != leave {
+					t.Errorf("got %v: that leave would help is %t, want %t", err, !leave, leave)
 				}
 				return
 			}
@@ -91,6 +112,47 @@ func TestFooting(t *testing.T) {
 			if rec, err := s.GetRecovery(t.Context()); err != nil || rec.Revision != first {
 				t.Errorf("got %+v, %v, want the mark at %d", rec, err, first)
 			}
+			if _, err := s.GetPool(t.Context(), pool); err != nil {
+				t.Errorf("the pool is not registered with the mark: %v", err)
+			}
 		})
+	}
+}
+
+// TestTwoPoolsBeginToRecover: one has the mark, the other waits for it, and is added
+// to what the first has made.
+func TestTwoPoolsBeginToRecover(t *testing.T) {
+	const cluster = "2b0e3c52-66cb-4a4d-8a3b-3c64d1b0f3a1"
+	s := testStore(t)
+	roots := []engine.Identity{{Pool: dot.PoolIDOf(7), Cluster: cluster, Incarnation: 2}, {Pool: dot.PoolIDOf(8), Cluster: cluster, Incarnation: 5}}
+	var begun []footing
+	for _, root := range roots {
+		f, err := findFooting(t.Context(), s, root, true)
+		if err != nil || !f.recover {
+			t.Fatalf("got %+v, %v", f, err)
+		}
+		begun = append(begun, f)
+	}
+	mark := func(f footing, root engine.Identity) (int64, store.Cluster, error) {
+		c := f.clusterAfter(engine.Inventory{Incarnation: root.Incarnation})
+		at, err := markRecovery(t.Context(), s, f, store.Recovery{Cluster: c.ID, Pool: root.Pool, Node: "n", Incarnation: c.Incarnation})
+		return at, c, err
+	}
+	at, c, err := mark(begun[0], roots[0])
+	if err != nil || c.Incarnation != 3 {
+		t.Fatalf("the first: %+v, %v", c, err)
+	}
+	if _, _, err := mark(begun[1], roots[1]); !errors.Is(err, store.ErrConflict) || !passes(err) {
+		t.Errorf("the second: got %v, want a conflict, after which it tries again", err)
+	}
+	if err := s.Txn().Unchanged(store.RecoveringKey(), at).PutCluster(c).Delete(store.RecoveringKey()).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := findFooting(t.Context(), s, roots[1], true)
+	if err != nil || !f.recover {
+		t.Fatalf("the second: got %+v, %v", f, err)
+	}
+	if _, c, err := mark(f, roots[1]); err != nil || c.Incarnation != 6 {
+		t.Errorf("the second: got %+v, %v, want an incarnation that it has not seen", c, err)
 	}
 }

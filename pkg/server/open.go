@@ -95,11 +95,11 @@ func (s *Server) openPool(ctx context.Context, claim store.Claim) (*zfs.Client, 
 }
 
 // openEngine opens the pool for the registry's cluster, and finds out which that
-// is. A registry that was never used gets a new identity, or with --recover the
-// pool's and all that is on it.
+// is. A registry that was never used gets a new identity; what a pool holds that it
+// does not know is added to it, with leave.
 func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Client, opened pool.Opened, root engine.Identity) (*engine.Engine, store.Cluster, error) {
 	fail := func(err error) (*engine.Engine, store.Cluster, error) { return nil, store.Cluster{}, err }
-	f, err := findFooting(ctx, st, root, s.cfg.Recover && !s.recovered)
+	f, err := findFooting(ctx, st, root, s.cfg.mayRecover())
 	if err != nil {
 		return fail(err)
 	}
@@ -117,7 +117,6 @@ func (s *Server) openEngine(ctx context.Context, st *store.Store, client *zfs.Cl
 	if err != nil {
 		return fail(err)
 	}
-	s.recovered = true
 	return e, cluster, nil
 }
 
@@ -183,7 +182,7 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
 		locks: newKeyLocks(), work: s.work, tails: newTails(st), memory: newMemory(), about: info, now: func() time.Time { return time.Now().UTC() },
 		health: newHealthCache(e.Health, s.metrics, state), stillAssigned: s.stillAssigned, peers: s.peers,
-		growth: s.growth(), published: &published{}, wanted: &wanted{},
+		growth: s.growth(), published: &published{}, wanted: &wanted{}, rebuilding: s.cfg.rebuilding,
 	}
 	err = registerPool(ctx, st, dot.Pool{
 		ID: p.pool, Name: info.poolName, Node: p.node, Address: s.cfg.advertised(), Zone: s.cfg.Zone, Generation: s.assignment.Generation, SizeBytes: state.SizeBytes, FreeBytes: state.FreeBytes, Health: state.State,

@@ -33,6 +33,9 @@ type plane struct {
 	// stillAssigned refuses a disk that was given away.
 	stillAssigned func(context.Context, *store.Store) error
 
+	// rebuilding: the registry may lack pools, and what they hold.
+	rebuilding func() bool
+
 	growth    *growth
 	published *published
 	wanted    *wanted
@@ -75,6 +78,15 @@ func (p *plane) applyAt(ctx context.Context, build func(*store.Txn)) (int64, err
 		return 0, dot.Unavailable("this server has lost its lease on pool %s and takes it again; try again", p.pool)
 	}
 	return t.Revision(), err
+}
+
+// notWhileRebuilding refuses what would be decided on that the registry does not know
+// something.
+func (p *plane) notWhileRebuilding(what string) error {
+	if !p.rebuilding() {
+		return nil
+	}
+	return dot.Unavailable("%s: the registry is being rebuilt, and does not know what is on pools that are not in it yet; when the servers of all pools are ready, set recover to \"false\" in the ConfigMap configuration", what)
 }
 
 // here gives elsewhere for a branch that another pool's server must change.

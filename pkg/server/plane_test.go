@@ -73,7 +73,7 @@ func planeAt(t *testing.T, s *store.Store, pool dot.PoolID, node string) *plane 
 		store: s, engine: e, cluster: c.Value, pool: pool, node: node, locks: newKeyLocks(),
 		work: newWorker(), tails: newTails(s), memory: newMemory(), now: time.Now, lease: &leaseKeeper{observe: func(bool) {}},
 		health: &healthCache{last: engine.Health{SizeBytes: 100 << 30}}, stillAssigned: func(context.Context, *store.Store) error { return nil },
-		published: &published{}, wanted: &wanted{}, peers: &peers{},
+		published: &published{}, wanted: &wanted{}, peers: &peers{}, rebuilding: func() bool { return false },
 	}
 	if err := registerPool(t.Context(), s, dot.Pool{ID: p.pool, Node: p.node}); err != nil {
 		t.Fatal(err)
@@ -344,39 +344,5 @@ func TestBeginningACommit(t *testing.T) {
 	o.name = "s4"
 	if _, err := p.beginCommit(t.Context(), o); dot.CodeOf(err) != dot.CodeNotFound {
 		t.Errorf("a deleted volume: got %v", err)
-	}
-}
-
-func TestRecoveryIsWrittenInPieces(t *testing.T) {
-	p := testPlane(t)
-	r := recovered{}
-	for i := range 150 {
-		full, err := parseDotName(fmt.Sprintf("d%d", i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		d := dot.Dot{ID: dot.NewID(), FullName: full, State: dot.Ready}
-		b := dot.Branch{ID: dot.NewBranchID(), Dot: d.ID, Name: dot.MasterBranch, State: dot.Ready, Master: p.pool}
-		r.dots, r.branches = append(r.dots, d), append(r.branches, b)
-		r.commits = append(r.commits, dot.Commit{ID: dot.NewCommitID(), Dot: d.ID, Branch: b.ID, CSIName: full.String()})
-		r.volumes = append(r.volumes, dot.Volume{ID: dot.VolumeIDOf(full.String()), Dot: d.ID, Branch: b.ID, State: dot.Ready})
-	}
-	mark := p.store.Txn().PutRecovery(store.Recovery{Cluster: p.cluster.ID, Pool: p.pool})
-	if err := mark.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // a crash may make it happen again
-		if err := r.write(t.Context(), p.store, p.pool, mark.Revision()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := r.write(t.Context(), p.store, p.pool, mark.Revision()+1); !errors.Is(err, store.ErrConflict) {
-		t.Errorf("without the mark: got %v", err)
-	}
-	dots, err1 := p.store.ListDots(t.Context())
-	volumes, err2 := p.store.ListAllVolumes(t.Context())
-	commits, err3 := p.store.ListAllCommits(t.Context())
-	if err := errors.Join(err1, err2, err3); err != nil || len(dots) != 150 || len(volumes) != 150 || len(commits) != 150 {
-		t.Errorf("got %d dots, %d volumes, %d commits, %v", len(dots), len(volumes), len(commits), err)
 	}
 }

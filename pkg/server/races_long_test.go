@@ -210,7 +210,7 @@ func TestARecoveryThatIsInterrupted(t *testing.T) {
 	r = m.launch(m.config(nil))
 	select {
 	case err := <-r.exit:
-		if dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "once more with --recover") {
+		if dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "was interrupted: start with --recover") {
 			t.Errorf("a start as usual: got %v", err)
 		}
 	case <-time.After(2 * time.Minute):

@@ -1,11 +1,16 @@
 package server
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 )
@@ -50,7 +55,7 @@ func TestPlanRecovery(t *testing.T) {
 	if got := highestIncarnation(engine.Inventory{Incarnation: 5, Branches: inv.Branches}); got != 5 {
 		t.Fatalf("got incarnation %d, want the root's, 5", got)
 	}
-	got := planRecovery(inv, pool, 4, time.Now())
+	got := planRecovery(inv, pool, 4, time.Now(), holding{})
 
 	if len(got.dots) != 3 || len(got.branches) != 5 || len(got.volumes) != 1 || len(got.tombstones) != 2 || len(got.commits) != 1 {
 		t.Fatalf("got %d dots, %d branches, %d volumes, %d tombstones, %d commits", len(got.dots), len(got.branches), len(got.volumes), len(got.tombstones), len(got.commits))
@@ -144,7 +149,7 @@ func TestRecoveryGivesAVolumeToOneBranch(t *testing.T) {
 		{"a volume that was deleted and made again", []engine.FoundBranch{elder, other}, other},
 		{"both", []engine.FoundBranch{elder, younger, other}, other},
 	} {
-		got := planRecovery(engine.Inventory{Branches: c.branches}, dot.PoolIDOf(7), 2, time.Now())
+		got := planRecovery(engine.Inventory{Branches: c.branches}, dot.PoolIDOf(7), 2, time.Now(), holding{})
 		if len(got.volumes) != 1 || got.volumes[0].Branch != c.want.Branch.ID || got.volumes[0].Dot != c.want.Dot.ID {
 			t.Errorf("%s: got %+v, want one on %s", c.what, got.volumes, c.want.Branch.ID)
 		}
@@ -160,6 +165,242 @@ func TestRecoveryGivesAVolumeToOneBranch(t *testing.T) {
 		}
 		if notes := strings.Join(got.notes, "\n"); !strings.Contains(notes, volume.ID.String()) {
 			t.Errorf("%s: got notes %q", c.what, notes)
+		}
+	}
+}
+
+// TestPlanRecoveryBesideWhatIsThere adds a pool with one dot, its branch, a volume and
+// a snapshot of it to a registry that has something already.
+func TestPlanRecoveryBesideWhatIsThere(t *testing.T) {
+	ours, theirs := dot.PoolIDOf(7), dot.PoolIDOf(8)
+	name, err := parseDotName("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dot.Dot{ID: dot.NewID(), FullName: name, MadeByPVC: true}
+	b := dot.Branch{ID: dot.NewBranchID(), Dot: d.ID, Name: dot.MasterBranch}
+	v := dot.Volume{ID: dot.VolumeIDOf("v"), CSIName: "v", Dot: d.ID, Branch: b.ID}
+	c := dot.Commit{ID: dot.NewCommitID(), Dot: d.ID, Branch: b.ID, CSIName: "snap", Volume: v.ID}
+	inv := engine.Inventory{
+		Branches: []engine.FoundBranch{{Dot: d, Branch: b, Volumes: []dot.Volume{v}}},
+		Commits:  []engine.FoundCommit{{Commit: c}},
+	}
+	suffixed := dot.FullName{Namespace: name.Namespace, Name: dot.NameFor("x." + d.ID.String())}
+	mine := dot.SnapshotHandle{Dot: d.ID, Commit: c.ID}
+	other := dot.SnapshotHandle{Dot: dot.NewID(), Commit: dot.NewCommitID()}
+	on := func(pool dot.PoolID, id dot.BranchID, name dot.BranchName) map[dot.BranchID]dot.Branch {
+		return map[dot.BranchID]dot.Branch{id: {ID: id, Dot: d.ID, Name: name, Master: pool, State: dot.Ready}}
+	}
+	written := holding{
+		dots: map[dot.ID]dot.Dot{d.ID: d}, names: map[dot.FullName]dot.ID{name: d.ID}, branches: on(ours, b.ID, b.Name),
+		commits: map[dot.SnapshotHandle]bool{mine: true}, snapshots: map[string]dot.SnapshotHandle{"snap": mine}, volumes: map[dot.VolumeID]dot.BranchID{v.ID: b.ID},
+	}
+	hiddenAs, err := hiddenName(dot.MasterBranch, b.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		what string
+		has  holding
+
+		dots, branches, commits, snapshots, volumes int
+		called                                      dot.FullName   // the dot that is added
+		branch                                      dot.BranchName // of the branch that is added
+		released                                    bool
+		notes                                       string
+	}{
+		{what: "an empty registry", dots: 1, branches: 1, commits: 1, snapshots: 1, volumes: 1, called: name, branch: dot.MasterBranch},
+		{what: "another dot has the name", has: holding{names: map[dot.FullName]dot.ID{name: dot.NewID()}},
+			dots: 1, branches: 1, commits: 1, snapshots: 1, volumes: 1, called: suffixed, branch: dot.MasterBranch, notes: "both called admin/x"},
+		{what: "another branch has the volume", has: holding{volumes: map[dot.VolumeID]dot.BranchID{v.ID: dot.NewBranchID()}},
+			dots: 1, branches: 1, commits: 1, snapshots: 1, called: name, branch: dot.MasterBranch, released: true, notes: "volume " + v.ID.String() + " stays on branch"},
+		{what: "another commit is the snapshot", has: holding{snapshots: map[string]dot.SnapshotHandle{"snap": other}},
+			dots: 1, branches: 1, commits: 1, volumes: 1, called: name, branch: dot.MasterBranch, notes: "the snapshot snap stays commit " + other.String()},
+		{what: "another pool has the dot", has: holding{dots: map[dot.ID]dot.Dot{d.ID: d}, branches: on(theirs, dot.NewBranchID(), dot.MasterBranch)},
+			notes: "the registry has its dot admin/x on pool 8"},
+		{what: "another pool has the very branch", has: holding{dots: map[dot.ID]dot.Dot{d.ID: d}, branches: on(theirs, b.ID, b.Name)},
+			notes: "branch " + b.ID.String() + " is left as it is"},
+		// What an interrupted run left, and what servers made of it since.
+		{what: "all is written", has: written},
+		{what: "the dot has a name of its own", has: holding{dots: map[dot.ID]dot.Dot{d.ID: {ID: d.ID, FullName: suffixed}}, names: map[dot.FullName]dot.ID{name: dot.NewID(), suffixed: d.ID}, branches: written.branches},
+			commits: 1, snapshots: 1, volumes: 1},
+		{what: "the volumes are missing", has: holding{dots: written.dots, names: written.names, branches: written.branches, commits: written.commits, snapshots: written.snapshots}, volumes: 1},
+		{what: "the snapshot is missing", has: holding{dots: written.dots, names: written.names, branches: written.branches, commits: written.commits}, snapshots: 1, volumes: 1},
+		{what: "another branch of the dot has the name", has: holding{dots: written.dots, names: written.names, branches: on(ours, dot.NewBranchID(), dot.MasterBranch)},
+			branches: 1, commits: 1, snapshots: 1, volumes: 1, branch: hiddenAs, notes: "two branches master"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			got := planRecovery(inv, ours, 4, time.Now(), tt.has)
+			if len(got.dots) != tt.dots || len(got.branches) != tt.branches || len(got.commits) != tt.commits || len(got.snapshots) != tt.snapshots || len(got.volumes) != tt.volumes {
+				t.Fatalf("got %+v", got)
+			}
+			for _, d := range got.dots {
+				if d.FullName != tt.called || d.State != dot.Ready || d.Released != tt.released {
+					t.Errorf("got dot %+v", d)
+				}
+			}
+			for _, b := range got.branches {
+				if b.Name != tt.branch || b.Master != ours || b.Epoch.Incarnation != 4 {
+					t.Errorf("got branch %+v", b)
+				}
+			}
+			notes := strings.Join(got.notes, "\n")
+			if !strings.Contains(notes, tt.notes) || (notes == "") != (tt.notes == "") {
+				t.Errorf("got notes %q, want %q", notes, tt.notes)
+			}
+		})
+	}
+}
+
+// TestIncarnationAfterARecovery is above what the pool has seen, so that what is left
+// out of the registry is known as such.
+func TestIncarnationAfterARecovery(t *testing.T) {
+	const ours, other = "ours", "other"
+	for _, tt := range []struct {
+		what string
+		now  store.Cluster
+		mark uint64 // decided on by a run that was interrupted
+		seen uint64
+		want uint64
+	}{
+		{what: "an empty registry", seen: 3, want: 4},
+		{what: "one that was never used", now: store.Cluster{ID: other, Incarnation: 1}, seen: 3, want: 4},
+		{what: "one of a long past", now: store.Cluster{ID: other, Incarnation: 7}, seen: 3, want: 8},
+		{what: "a registry that another pool was recovered into", now: store.Cluster{ID: ours, Incarnation: 4}, seen: 3, want: 4},
+		{what: "a backup from before the pool", now: store.Cluster{ID: ours, Incarnation: 3}, seen: 3, want: 4},
+		{what: "the pool has seen more", now: store.Cluster{ID: ours, Incarnation: 4}, seen: 9, want: 10},
+		{what: "interrupted after the pool was told", now: store.Cluster{ID: ours, Incarnation: 4}, mark: 4, seen: 4, want: 4},
+	} {
+		f := footing{id: ours, registry: store.Record[store.Cluster]{Value: tt.now}, incarnation: tt.mark}
+		if got := f.clusterAfter(engine.Inventory{Incarnation: tt.seen}); got != (store.Cluster{ID: ours, Incarnation: tt.want}) {
+			t.Errorf("%s: got %+v, want incarnation %d", tt.what, got, tt.want)
+		}
+	}
+}
+
+// TestPoolIsAddedInPieces while another server takes the name of a dot, publishes a
+// volume that was just added, and the run is interrupted.
+func TestPoolIsAddedInPieces(t *testing.T) {
+	passed := func() {}
+	s := hookedStore(t, func(_ context.Context, p crash.Point) {
+		if p == store.PointTxnBefore {
+			passed()
+		}
+	})
+	pool := dot.PoolIDOf(7)
+	var inv engine.Inventory
+	for i := range 150 {
+		name, err := parseDotName(fmt.Sprintf("d%d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := dot.Dot{ID: dot.NewID(), FullName: name}
+		b := dot.Branch{ID: dot.NewBranchID(), Dot: d.ID, Name: dot.MasterBranch}
+		inv.Branches = append(inv.Branches, engine.FoundBranch{Dot: d, Branch: b, Volumes: []dot.Volume{{ID: dot.VolumeIDOf(name.String())}}})
+		inv.Commits = append(inv.Commits, engine.FoundCommit{Commit: dot.Commit{ID: dot.NewCommitID(), Dot: d.ID, Branch: b.ID, CSIName: name.String()}})
+	}
+	mark := s.Txn().PutRecovery(store.Recovery{Cluster: "c", Pool: pool})
+	if err := mark.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run := func(ctx context.Context, mark int64) error {
+		return again(ctx, func() error { return addPool(ctx, s, inv, pool, 2, mark) })
+	}
+	if err := run(t.Context(), mark.Revision()+1); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("without the mark: got %v", err)
+	}
+
+	// The name is taken after it was seen to be free; the run ends in the middle.
+	taken, other := inv.Branches[100].Dot.FullName, dot.NewID()
+	ctx, interrupt := context.WithCancel(t.Context())
+	count := 0
+	passed = func() {
+		switch count++; count {
+		case 1:
+			if err := s.Txn().ClaimName(taken, other).Commit(t.Context()); err != nil {
+				t.Error(err)
+			}
+		case 16:
+			interrupt()
+		}
+	}
+	if err := run(ctx, mark.Revision()); err == nil {
+		t.Fatal("it was not interrupted")
+	}
+	passed = func() {}
+	first, err := s.GetDot(t.Context(), inv.Branches[0].Dot.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := first.Value
+	shared.Shares.All = true
+	if err := s.Txn().Unchanged(store.DotKey(shared.ID), first.Revision).PutDot(shared).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := run(t.Context(), mark.Revision()); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	has, err := readHolding(t.Context(), s)
+	if err != nil || len(has.dots) != 150 || len(has.branches) != 150 || len(has.volumes) != 150 || len(has.commits) != 150 || len(has.snapshots) != 150 || len(has.names) != 151 {
+		t.Errorf("got %d dots, %d branches, %d volumes, %d commits, %d snapshots, %d names, %v", len(has.dots), len(has.branches), len(has.volumes), len(has.commits), len(has.snapshots), len(has.names), err)
+	}
+	if has.names[taken] != other || has.dots[inv.Branches[100].Dot.ID].FullName == taken {
+		t.Errorf("the name is of %s, and the dot is called %s", has.names[taken], has.dots[inv.Branches[100].Dot.ID].FullName)
+	}
+	if !has.dots[shared.ID].Shares.All {
+		t.Error("what was recorded meanwhile was overwritten")
+	}
+}
+
+// TestNothingIsDecidedOnAHalfRegistry: while the registry is rebuilt, what it does not
+// know is neither gone nor free.
+func TestNothingIsDecidedOnAHalfRegistry(t *testing.T) {
+	p := testPlane(t)
+	known := add(t, p, "known", p.pool)
+	unknown := dot.VolumeIDOf("unknown").String()
+	snapshot := dot.SnapshotHandle{Dot: known.dot.ID, Commit: dot.NewCommitID()}.String()
+	for _, rebuilding := range []bool{true, false} {
+		p.rebuilding = func() bool { return rebuilding }
+		_, errDelete := p.deleteVolume(t.Context(), &v1.DeleteVolumeRequest{Volume: unknown})
+		_, errSnapshot := p.deleteSnapshot(t.Context(), &v1.DeleteSnapshotRequest{Handle: snapshot})
+		// Where the node has no pool: nothing is to be made.
+		_, errCreate := p.createVolume(t.Context(), &v1.CreateVolumeRequest{CsiName: "new", RequiredBytes: 1 << 20, PreferredNodes: []string{"nowhere"}})
+		_, errDot := p.createDot(t.Context(), &v1.CreateDotRequest{Dot: map[bool]string{true: "new", false: "no dot's name"}[rebuilding]})
+		for what, err := range map[string]error{"create a volume": errCreate, "delete a volume": errDelete, "delete a snapshot": errSnapshot, "create a dot": errDot} {
+			refused := dot.CodeOf(err) == dot.CodeUnavailable && err != nil && strings.Contains(err.Error(), "set recover to \"false\"")
+			if refused != rebuilding {
+				t.Errorf("%s, rebuilding %t: got %v", what, rebuilding, err)
+			}
+		}
+		if _, err := p.createVolume(t.Context(), &v1.CreateVolumeRequest{CsiName: known.volume.CSIName, RequiredBytes: known.volume.SizeBytes}); err != nil {
+			t.Errorf("a volume that is known, rebuilding %t: %v", rebuilding, err)
+		}
+	}
+}
+
+// TestSnapshotNameOfAnotherCommitStays where a commit goes that was left without it.
+func TestSnapshotNameOfAnotherCommitStays(t *testing.T) {
+	p := testPlane(t)
+	d := add(t, p, "x", p.pool)
+	commit := func() dot.Commit {
+		return dot.Commit{ID: dot.NewCommitID(), Dot: d.dot.ID, Branch: d.branch.ID, CSIName: "snap"}
+	}
+	has, lacks := commit(), commit()
+	if err := p.store.Txn().PutCommit(has).PutCommit(lacks).PutSnapshot(store.Snapshot{CSIName: "snap", Dot: d.dot.ID, Commit: has.ID}).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		commit dot.Commit
+		stays  bool
+	}{{lacks, true}, {has, false}} {
+		if _, err := p.deleteSnapshot(t.Context(), &v1.DeleteSnapshotRequest{Handle: dot.SnapshotHandle{Dot: d.dot.ID, Commit: tt.commit.ID}.String()}); err != nil {
+			t.Fatal(err)
+		}
+		if _, stays, err := found(p.store.GetSnapshot(t.Context(), "snap")); err != nil || stays != tt.stays {
+			t.Errorf("got %t, %v, want that the name is there: %t", stays, err, tt.stays)
 		}
 	}
 }

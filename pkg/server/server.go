@@ -47,10 +47,6 @@ type Server struct {
 
 	mu      sync.Mutex
 	waiting error // why there is no plane yet
-
-	// recovered: this process has filled the registry, which is then in use when
-	// the start is tried again. It belongs to the goroutine of bringUp.
-	recovered bool
 }
 
 // New checks the configuration; nothing is opened or changed before Run.
@@ -215,16 +211,20 @@ func (s *Server) openAll(ctx context.Context) (*plane, error) {
 // retry repeats a step of the start for as long as something is away.
 func (s *Server) retry(ctx context.Context, step string, try func() error) error {
 	const first, most = 200 * time.Millisecond, 5 * time.Second
+	said := ""
 	for delay := first; ; delay = min(2*delay, most) {
 		err := try()
 		if err == nil {
 			return nil
 		}
-		if !passes(err) {
+		if !passes(err) && !s.mayGetLeave(err) {
 			return err
 		}
 		s.waitFor(dot.Unavailable("the server is starting: %w", err))
-		klog.FromContext(ctx).V(1).Info("waiting", "step", step, "because", err)
+		if why := err.Error(); why != said {
+			klog.FromContext(ctx).Info("waiting", "step", step, "because", why)
+			said = why
+		}
 		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():
@@ -242,6 +242,11 @@ func passes(err error) bool {
 		return true
 	}
 	return false
+}
+
+// mayGetLeave: the settings can give what a start was refused for, at any time.
+func (s *Server) mayGetLeave(err error) bool {
+	return s.cfg.SettingsDir != "" && errors.Is(err, errNeedsLeave)
 }
 
 func (s *Server) waitFor(err error) {

@@ -15,6 +15,8 @@ const (
 	// poolSizeSetting is the size of pool files, which may have been raised since this
 	// server's flags were written.
 	poolSizeSetting = "local.poolSizePerNode"
+	// recoverSetting is leave to add pools to the registry that it does not know.
+	recoverSetting = "recover"
 )
 
 // setting reads a file of the settings each time: Kubernetes changes a mounted ConfigMap
@@ -41,3 +43,10 @@ func (c Config) poolSize() int64 {
 	}
 	return max(flag, size.Bytes())
 }
+
+// mayRecover: a pool that the registry does not know may be added to it.
+func (c Config) mayRecover() bool { return c.Recover || c.rebuilding() }
+
+// rebuilding: some pools may not be in the registry yet. --recover does not tell, as it
+// may stay.
+func (c Config) rebuilding() bool { return c.setting(recoverSetting) == "true" }

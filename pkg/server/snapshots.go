@@ -136,8 +136,11 @@ func (p *plane) deleteSnapshot(ctx context.Context, req *dotmeshv1.DeleteSnapsho
 	var c store.Record[dot.Commit]
 	err = again(ctx, func() error {
 		var there bool
-		if c, there, err = found(p.findCommit(ctx, h)); err != nil || !there {
+		if c, there, err = found(p.findCommit(ctx, h)); err != nil {
 			return err
+		}
+		if !there {
+			return p.notWhileRebuilding("snapshot " + req.Handle + " is not known, and may be there")
 		}
 		b, there, err := found(p.store.FindBranch(ctx, c.Value.Branch))
 		if err == nil && there && b.Value.Master != p.pool {
@@ -157,10 +160,18 @@ func (p *plane) deleteSnapshot(ctx context.Context, req *dotmeshv1.DeleteSnapsho
 func (p *plane) markDeleting(ctx context.Context, c store.Record[dot.Commit]) error {
 	gone := c.Value
 	gone.Deleting = true
+	// A recovery can have found the name in use for another commit.
+	named := store.Record[store.Snapshot]{}
+	if gone.CSIName != "" {
+		var err error
+		if named, _, err = found(p.store.GetSnapshot(ctx, gone.CSIName)); err != nil {
+			return err
+		}
+	}
 	return p.apply(ctx, func(t *store.Txn) {
 		t.Unchanged(store.CommitKey(gone.Dot, gone.ID), c.Revision).PutCommit(gone)
-		if gone.CSIName != "" {
-			t.DeleteSnapshot(gone.CSIName)
+		if named.Value.Dot == gone.Dot && named.Value.Commit == gone.ID {
+			t.Unchanged(store.SnapshotKey(gone.CSIName), named.Revision).DeleteSnapshot(gone.CSIName)
 		}
 	})
 }
