@@ -404,3 +404,33 @@ func TestSnapshotNameOfAnotherCommitStays(t *testing.T) {
 		}
 	}
 }
+
+// TestServerNoticesARebuiltRegistry when it has lost its connection meanwhile.
+func TestServerNoticesARebuiltRegistry(t *testing.T) {
+	p := testPlane(t)
+	pool, err := p.store.GetPool(t.Context(), p.pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		what   string
+		change func(*store.Txn)
+		same   bool
+	}{
+		{"nothing happened", func(t *store.Txn) { t.PutCluster(p.cluster) }, true},
+		{"rebuilt from another pool", func(t *store.Txn) { t.Delete(store.PoolKey(p.pool)) }, false},
+		{"a pool was added that has seen more", func(t *store.Txn) {
+			t.PutPool(pool.Value).PutCluster(store.Cluster{ID: p.cluster.ID, Incarnation: p.cluster.Incarnation + 1})
+		}, false},
+		{"emptied", func(t *store.Txn) { t.Delete(store.ClusterKey()) }, false},
+	} {
+		txn := p.store.Txn()
+		tt.change(txn)
+		if err := txn.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.isSameRegistry(t.Context()); (err == nil) != tt.same || err != nil && dot.CodeOf(err) != dot.CodePrecondition {
+			t.Errorf("%s: got %v", tt.what, err)
+		}
+	}
+}

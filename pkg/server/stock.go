@@ -208,13 +208,15 @@ func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error 
 }
 
 // isSameRegistry refuses a registry that was put in the place of the one that this
-// server began with.
+// server began with. One that was rebuilt from another pool can have the same
+// incarnation, but does not know this pool.
 func (p *plane) isSameRegistry(ctx context.Context) error {
-	now, there, err := found(p.store.GetCluster(ctx))
-	if err != nil {
+	now, there, err1 := found(p.store.GetCluster(ctx))
+	_, registered, err2 := found(p.store.GetPool(ctx, p.pool))
+	if err := firstError(err1, err2); err != nil {
 		return err
 	}
-	if !there || now.Value.ID != p.cluster.ID || now.Value.Incarnation != p.cluster.Incarnation {
+	if !there || !registered || now.Value.ID != p.cluster.ID || now.Value.Incarnation != p.cluster.Incarnation {
 		return dot.Precondition("the registry is not the one that this server began with (cluster %s, incarnation %d): it begins anew", p.cluster.ID, p.cluster.Incarnation)
 	}
 	return nil
