@@ -10,6 +10,21 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 )
 
+// footingCase is what registry and root say, and what a start makes of it.
+type footingCase struct {
+	what    string
+	holds   []func(*store.Txn)
+	owner   string
+	pool    dot.PoolID
+	seen    uint64 // incarnation
+	recover bool
+
+	id       string // "": a new one
+	recovers bool
+	refused  string
+	waits    string
+}
+
 func TestFooting(t *testing.T) {
 	const ours, other = "2b0e3c52-66cb-4a4d-8a3b-3c64d1b0f3a1", "7d1f0a1e-5a39-4c8b-9a55-0f0e5a7f9d10"
 	s := testStore(t)
@@ -28,19 +43,7 @@ func TestFooting(t *testing.T) {
 	known := func(id dot.PoolID) func(*store.Txn) {
 		return func(t *store.Txn) { t.PutPool(dot.Pool{ID: id, Node: "node-a"}) }
 	}
-	for _, c := range []struct {
-		what    string
-		holds   []func(*store.Txn)
-		owner   string
-		pool    dot.PoolID
-		seen    uint64 // incarnation
-		recover bool
-
-		id       string // "": a new one
-		recovers bool
-		refused  string
-		waits    string
-	}{
+	for _, c := range []footingCase{
 		{what: "both new"},
 		{what: "both new, recover", recover: true, waits: "waits for that of a pool which has served before"},
 		{what: "a new pool", holds: []func(*store.Txn){key(other), used}, id: other},
@@ -89,33 +92,38 @@ func TestFooting(t *testing.T) {
 			if !c.pool.IsZero() {
 				root.Pool = c.pool
 			}
-			got, err := findFooting(t.Context(), s, root, c.recover)
-			if c.refused != "" || c.waits != "" {
-				if err == nil || !strings.Contains(err.Error(), c.refused+c.waits) || passes(err) != (c.waits != "") || c.refused != "" && dot.CodeOf(err) != dot.CodePrecondition {
-					t.Errorf("got %+v, %v, want a refusal with %q, or to wait with %q", got, err, c.refused, c.waits)
-				}
-				if leave := strings.Contains(c.refused, "start with --recover") && !c.recover && !strings.Contains(c.refused, "empty it"); errors.Is(err, errNeedsLeave) != leave {
-					t.Errorf("got %v: that leave would help is %t, want %t", err, !leave, leave)
-				}
-				return
-			}
-			if err != nil || got.recover != c.recovers || got.id == "" || c.id != "" && got.id != c.id {
-				t.Errorf("got %+v, %v, want id %q, recovers %t", got, err, c.id, c.recovers)
-			}
-			if !c.recovers {
-				return
-			}
-			first, err := markRecovery(t.Context(), s, got, mark)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if rec, err := s.GetRecovery(t.Context()); err != nil || rec.Revision != first {
-				t.Errorf("got %+v, %v, want the mark at %d", rec, err, first)
-			}
-			if _, err := s.GetPool(t.Context(), pool); err != nil {
-				t.Errorf("the pool is not registered with the mark: %v", err)
-			}
+			c.check(t, s, root, mark)
 		})
+	}
+}
+
+func (c footingCase) check(t *testing.T, s *store.Store, root engine.Identity, mark store.Recovery) {
+	t.Helper()
+	got, err := findFooting(t.Context(), s, root, c.recover)
+	if c.refused != "" || c.waits != "" {
+		if err == nil || !strings.Contains(err.Error(), c.refused+c.waits) || passes(err) != (c.waits != "") || c.refused != "" && dot.CodeOf(err) != dot.CodePrecondition {
+			t.Errorf("got %+v, %v, want a refusal with %q, or to wait with %q", got, err, c.refused, c.waits)
+		}
+		if leave := strings.Contains(c.refused, "start with --recover") && !c.recover && !strings.Contains(c.refused, "empty it"); errors.Is(err, errNeedsLeave) != leave {
+			t.Errorf("got %v: that leave would help is %t, want %t", err, !leave, leave)
+		}
+		return
+	}
+	if err != nil || got.recover != c.recovers || got.id == "" || c.id != "" && got.id != c.id {
+		t.Errorf("got %+v, %v, want id %q, recovers %t", got, err, c.id, c.recovers)
+	}
+	if !c.recovers {
+		return
+	}
+	first, err := markRecovery(t.Context(), s, got, mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := s.GetRecovery(t.Context()); err != nil || rec.Revision != first {
+		t.Errorf("got %+v, %v, want the mark at %d", rec, err, first)
+	}
+	if _, err := s.GetPool(t.Context(), root.Pool); err != nil {
+		t.Errorf("the pool is not registered with the mark: %v", err)
 	}
 }
 
