@@ -31,22 +31,22 @@ func (m *machine) beside() *machine {
 	}
 }
 
-// configOf is that of the pool's server; recover is what the settings say, "" for no
+// configOf is that of the pool's server; leave is what the settings say, "" for no
 // settings at all.
-func (m *machine) configOf(nodeName, recover string) server.Config {
+func (m *machine) configOf(nodeName, leave string) server.Config {
 	m.t.Helper()
 	cfg := m.config(nil)
 	cfg.NodeName = nodeName
-	if recover != "" {
+	if leave != "" {
 		cfg.SettingsDir = m.t.TempDir()
-		set(m.t, cfg, recover)
+		set(m.t, cfg, leave)
 	}
 	return cfg
 }
 
-func set(t *testing.T, cfg server.Config, recover string) {
+func set(t *testing.T, cfg server.Config, leave string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(cfg.SettingsDir, "recover"), []byte(recover+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(cfg.SettingsDir, "recover"), []byte(leave+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
