@@ -66,14 +66,17 @@ func sceneEtcdIsLost(t *testing.T) {
 	sys.kubectl("delete", "pvc", "-l", "app.kubernetes.io/component=etcd", "--wait=false")
 	sys.kubectl("delete", "pod", "-l", "app.kubernetes.io/component=etcd", "--wait=false")
 
-	ctx, cancel := inTime(t, 10*time.Minute)
-	defer cancel()
-	for _, args := range documented(t, "docs/etcd.md", "\n## Beginning again", "\n## ") {
-		if _, err := suite.cluster.Kubectl(ctx, args...); err != nil {
-			t.Fatal(err)
+	commands := documented(t, "docs/etcd.md", "\n## Beginning again", "\n## ")
+	again, last := commands[:len(commands)-1], commands[len(commands)-1]
+	for i, args := range again {
+		if i == 2 { // `sleep`: servers see the setting
+			time.Sleep(2 * time.Minute)
 		}
+		inSystem(t, 10*time.Minute, func(w *world, ctx context.Context) error { return w.kubectl(ctx, args...) })
 	}
+	kept.awaitKnown(t)
 	inSystem(t, bootLimit, func(w *world, ctx context.Context) error { return w.operated(ctx, w.cluster.Nodes()) })
+	inSystem(t, callLimit, func(w *world, ctx context.Context) error { return w.kubectl(ctx, last...) })
 	kept.commit(t, "after the registry was rebuilt")
 	kept.check(t)
 	waitAcks(t, f, 5)

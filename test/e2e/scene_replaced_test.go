@@ -56,6 +56,20 @@ func (kept *keptDots) commit(t *testing.T, message string) {
 	}
 }
 
+// awaitKnown waits until the registry knows each.
+func (kept *keptDots) awaitKnown(t *testing.T) {
+	t.Helper()
+	eventually(t, bootLimit, "the registry knows all dots", func() error {
+		code, out, errOut := tryDM(t, "list")
+		for _, d := range kept.dots {
+			if code != 0 || !strings.Contains(out, d.name) {
+				return fmt.Errorf("dm list ends with %d: %s%s", code, out, errOut)
+			}
+		}
+		return nil
+	})
+}
+
 // check sees that each is where its pool is, with its file and its commits, and that
 // the first commit can be restored.
 func (kept *keptDots) check(t *testing.T) {

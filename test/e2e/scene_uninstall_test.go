@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
@@ -65,14 +66,19 @@ func documented(t *testing.T, file, from, to string) (commands [][]string) {
 	return commands
 }
 
-// words splits a command as a shell does, which has no quotes but ”.
+// words splits a command as a shell does that knows no quotes but '.
 func words(command string) (list []string) {
-	for i, part := range strings.Split(command, "'") {
-		if i%2 == 1 {
-			list = append(list, part)
-			continue
+	word, begun, quoted := "", false, false
+	for _, r := range command + " " {
+		switch {
+		case r == '\'':
+			quoted, begun = !quoted, true
+		case quoted || !unicode.IsSpace(r):
+			word, begun = word+string(r), true
+		case begun:
+			list = append(list, word)
+			word, begun = "", false
 		}
-		list = append(list, strings.Fields(part)...)
 	}
 	return list
 }
