@@ -35,16 +35,18 @@ type (
 	// RecordPool writes down which pool is on a PVC.
 	RecordPool struct{ Change }
 
+	// RecordNode writes down which of the nodes of its name a PVC is assigned to.
+	RecordNode struct{ Change }
+
 	// MarkReleased writes down that a PVC's pool was exported.
 	MarkReleased struct{ Change }
 
 	// FreePVC takes a PVC from its node.
 	FreePVC struct {
 		Change
-		// Dead is a node that must still be gone, or out of service, in a look past any
-		// cache just before: it was taken for dead, and its pool was not exported. ""
-		// otherwise.
-		Dead string
+		// Dead must still be gone, or out of service, in a look past any cache just
+		// before: it was taken for dead, and its pool was not exported. Zero otherwise.
+		Dead Machine
 	}
 
 	// DeletePVC deletes a free one that a person gave up.
@@ -110,10 +112,14 @@ func (c Change) PVCChange() Change { return c }
 type PodRef struct {
 	Name string
 	UID  types.UID
-	// Force deletes it without waiting for its kubelet, if a look past any cache shows
-	// that its node is still gone or out of service.
-	Force bool
+	// Dead is where it ran, and has it deleted without waiting for its kubelet, if a
+	// look past any cache shows that this is still gone or out of service. Zero
+	// otherwise.
+	Dead Machine
 }
+
+// Force tells whether nobody is left to end it.
+func (p PodRef) Force() bool { return p.Dead != Machine{} }
 
 // Object is what an Event is about.
 type Object struct {
@@ -125,6 +131,7 @@ func (UnlabelNode) action()  {}
 func (CreatePVC) action()    {}
 func (AssignPVC) action()    {}
 func (RecordPool) action()   {}
+func (RecordNode) action()   {}
 func (MarkReleased) action() {}
 func (FreePVC) action()      {}
 func (DeletePVC) action()    {}
@@ -146,6 +153,9 @@ func (a AssignPVC) String() string {
 	return fmt.Sprintf("assign PVC %s to node %s, generation %d", a.Name, a.To.Node, a.To.Generation)
 }
 func (a RecordPool) String() string { return fmt.Sprintf("PVC %s holds pool %s", a.Name, a.To.Pool) }
+func (a RecordNode) String() string {
+	return fmt.Sprintf("PVC %s is assigned to node %s of UID %s", a.Name, a.To.Node, a.To.NodeUID)
+}
 func (a MarkReleased) String() string {
 	return fmt.Sprintf("PVC %s was released by generation %d", a.Name, a.To.Released)
 }
@@ -167,7 +177,7 @@ func (a Warn) String() string {
 
 // String tells of it in a log.
 func (p PodRef) String() string {
-	if p.Force {
+	if p.Force() {
 		return p.Name + " by force"
 	}
 	return p.Name

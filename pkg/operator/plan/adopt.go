@@ -29,7 +29,7 @@ func (v *view) assign() []Action {
 }
 
 func (v *view) assignTo(p PVC, n Node) Action {
-	return AssignPVC{p.become(p.Assignment.To(n.Name, specs.PoolName(v.Config.PoolName.String(), p.UID)))}
+	return AssignPVC{p.become(p.Assignment.To(n.Name, n.UID, specs.PoolName(v.Config.PoolName.String(), p.UID)))}
 }
 
 // spares are the nodes that should have a PVC and have none.
@@ -64,11 +64,20 @@ func (p PVC) isSound() bool {
 
 func (v *view) adoptable(n Node, taken map[string]bool) (PVC, bool) {
 	for _, p := range v.PVCs {
-		if v.isAdoptable(p) && !taken[p.Name] && p.fits(n) {
+		if v.isAdoptable(p) && !taken[p.Name] && p.fits(n) && !v.isHeldBack(p, n) {
 			return p, true
 		}
 	}
 	return PVC{}, false
+}
+
+// isHeldBack tells whether an earlier node of the name has the volume attached yet.
+// Kubernetes would take that for the node's own attachment, and the disk would never
+// come.
+func (v *view) isHeldBack(p PVC, n Node) bool {
+	return slices.ContainsFunc(v.Attachments, func(a Attachment) bool {
+		return a.Volume == p.Volume && a.Node == n.Name && a.Created.Before(n.Created)
+	})
 }
 
 // fits tells whether the node can have the PVC's volume attached.
@@ -90,7 +99,7 @@ func (p PVC) fits(n Node) bool {
 func (v *view) awaits(n Node) bool {
 	pools := v.poolsByNode()
 	return slices.ContainsFunc(v.PVCs, func(p PVC) bool {
-		return p.isSound() && p.fits(n) && v.isComing(p, pools)
+		return p.isSound() && p.fits(n) && (v.isComing(p, pools) || p.Assignment.IsFree() && v.isHeldBack(p, n))
 	})
 }
 
@@ -100,7 +109,7 @@ func (v *view) isComing(p PVC, pools map[string]int) bool {
 	switch {
 	case a.IsFree():
 		return !v.isAdoptable(p) && v.podsCanGo(p)
-	case v.isDead(a.Node):
+	case v.isDead(assigned(a)):
 		return true
 	case !found || !from.Ready:
 		return false
@@ -115,7 +124,7 @@ func (v *view) isComing(p PVC, pools map[string]int) bool {
 
 // podsCanGo tells whether somebody is there to take down the pods of a PVC.
 func (v *view) podsCanGo(p PVC) bool {
-	stuck := func(pod Pod) bool { return !v.isDead(pod.Node) && !v.node[pod.Node].Ready }
+	stuck := func(pod Pod) bool { return !v.isDead(v.machine(pod)) && !v.node[pod.Node].Ready }
 	return !slices.ContainsFunc(v.holders[p.Name], stuck) &&
 		!slices.ContainsFunc(v.servers[p.Name], func(s Server) bool { return stuck(s.Pod) })
 }
@@ -179,7 +188,7 @@ func (v *view) leastLoaded(p PVC, pools map[string]int) (Node, bool) {
 		return pools[n.Name] < pools[best.Name]
 	}
 	for _, n := range v.Nodes {
-		if v.keeps(n) && n.Ready && pools[n.Name] > 0 && p.fits(n) && (!found || better(n)) {
+		if v.keeps(n) && n.Ready && pools[n.Name] > 0 && p.fits(n) && !v.isHeldBack(p, n) && (!found || better(n)) {
 			best, found = n, true
 		}
 	}

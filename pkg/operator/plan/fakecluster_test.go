@@ -22,16 +22,15 @@ import (
 //
 // It breaks off, with a violation, when something happens that must never happen.
 type fakeCluster struct {
-	now     time.Time
-	config  config.Config
-	image   string
-	version int // of the last write
-	nodes   map[string]*fakeNode
-	pvcs    map[string]*fakePVC
-	pods    map[string]*fakePod // by name: servers and holders
-	guards  map[string]bool
-	// attached is where each volume is.
-	attached map[string]string
+	now      time.Time
+	config   config.Config
+	image    string
+	version  int // of the last write
+	nodes    map[string]*fakeNode
+	pvcs     map[string]*fakePVC
+	pods     map[string]*fakePod // by name: servers and holders
+	guards   map[string]bool
+	attached map[string]fakeAttachment // by volume
 	// registry is etcd's record of who served a PVC last.
 	registry map[types.UID]fakeClaim
 	random   *rand.Rand
@@ -41,6 +40,7 @@ type fakeCluster struct {
 type fakeNode struct {
 	Node
 	on       bool            // the machine
+	host     string          // its hostid
 	imported map[string]bool // PVCs whose pools its kernel has
 	inUse    map[string]bool // those that pods use
 }
@@ -49,7 +49,7 @@ type fakePVC struct {
 	PVC
 	made     bool   // there is a pool on it
 	exported bool   // and nobody has it imported, properly
-	last     string // the machine that imported it last
+	last     string // the hostid of who imported it last
 	wanted   bool   // a pod waits for it
 }
 
@@ -59,6 +59,11 @@ type fakePod struct {
 	takeOver bool
 	released bool
 	serves   bool
+}
+
+type fakeAttachment struct {
+	Attachment
+	host string // the machine that has the disk
 }
 
 type fakeClaim struct {
@@ -84,7 +89,7 @@ func newFakeCluster(t *testing.T, random *rand.Rand) *fakeCluster {
 	return &fakeCluster{
 		now: now, config: c, image: "dotmesh:1", random: random,
 		nodes: map[string]*fakeNode{}, pvcs: map[string]*fakePVC{}, pods: map[string]*fakePod{}, guards: map[string]bool{},
-		attached: map[string]string{}, registry: map[types.UID]fakeClaim{},
+		attached: map[string]fakeAttachment{}, registry: map[types.UID]fakeClaim{},
 	}
 }
 
@@ -102,15 +107,19 @@ func (c *fakeCluster) addNode(zone string) {
 	name := c.unique("n")
 	c.nodes[name] = &fakeNode{
 		Node: Node{Name: name, UID: types.UID(c.unique("uid")), ResourceVersion: c.write(), Ready: true, Labels: map[string]string{corev1.LabelTopologyZone: zone}},
-		on:   true, imported: map[string]bool{}, inUse: map[string]bool{},
+		on:   true, host: name, imported: map[string]bool{}, inUse: map[string]bool{},
 	}
 }
 
-// dead is what Kubernetes, or a person, says of a node.
-func (c *fakeCluster) dead(node string) bool {
-	n, found := c.nodes[node]
-	return !found || n.OutOfService
+// dead is what Kubernetes, or a person, says of a machine.
+func (c *fakeCluster) dead(m Machine) bool {
+	n, found := c.nodes[m.Node]
+	return !found || n.OutOfService || m.UID != n.UID
 }
+
+// isNew tells whether a node has registered a short while ago: it may have its label
+// yet to come.
+func (c *fakeCluster) isNew(n *fakeNode) bool { return c.now.Sub(n.Created) < 10*time.Minute }
 
 func (c *fakeCluster) runs(node string) bool {
 	n, found := c.nodes[node]
@@ -127,8 +136,8 @@ func (c *fakeCluster) observe(idle map[types.UID]time.Time) State {
 	}
 	for _, p := range c.pvcs {
 		s.PVCs = append(s.PVCs, p.PVC)
-		if on := c.attached[p.Volume]; on != "" {
-			s.Attachments = append(s.Attachments, Attachment{p.Volume, on})
+		if on, found := c.attached[p.Volume]; found {
+			s.Attachments = append(s.Attachments, on.Attachment)
 		}
 	}
 	for _, pod := range c.pods {
@@ -181,10 +190,12 @@ func (c *fakeCluster) apply(action Action) error {
 		return c.change(a.Change)
 	case RecordPool:
 		return c.change(a.Change)
+	case RecordNode:
+		return c.change(a.Change)
 	case MarkReleased:
 		return c.change(a.Change)
 	case FreePVC:
-		if a.Dead != "" && !c.dead(a.Dead) {
+		if a.Dead != (Machine{}) && !c.dead(a.Dead) {
 			return errConflict
 		}
 		return c.change(a.Change)
@@ -307,7 +318,7 @@ func (c *fakeCluster) createPod(node string, claim specs.Claim, holder bool) err
 	if holder && !c.guards[pod.Name] {
 		return violated("holder %s has no budget", pod.Name)
 	}
-	if n := c.nodes[node]; n != nil && n.Labels[specs.LabelServer] != specs.True {
+	if n := c.nodes[node]; n != nil && !c.isNew(n) && n.Labels[specs.LabelServer] != specs.True {
 		return violated("a pod for node %s, which has no label", node)
 	}
 	c.pods[pod.Name] = pod
@@ -319,9 +330,12 @@ func (c *fakeCluster) deletePod(ref PodRef) error {
 	if !found || pod.UID != ref.UID {
 		return errConflict
 	}
-	if ref.Force {
-		if !c.dead(pod.Node) {
+	if ref.Force() {
+		if !c.dead(ref.Dead) {
 			return errConflict
+		}
+		if pod.holder && c.isServed(pod.PVC) {
+			return violated("holder %s goes by force while the pool is served", pod.Name)
 		}
 		delete(c.pods, ref.Name)
 		return nil

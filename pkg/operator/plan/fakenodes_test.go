@@ -51,16 +51,23 @@ func (c *fakeCluster) start(pod *fakePod, n *fakeNode, p *fakePVC) {
 	if p.Volume == "" {
 		p.Volume, p.Zone, p.ResourceVersion = "pv-"+p.Name, n.zone(), c.write()
 	}
-	if on := c.attached[p.Volume]; (on != "" && on != pod.Node) || p.Zone != n.zone() {
+	if p.Zone != n.zone() {
 		return
 	}
-	c.attached[p.Volume] = pod.Node
+	if on, found := c.attached[p.Volume]; !found {
+		c.attached[p.Volume] = fakeAttachment{Attachment{p.Volume, pod.Node, c.now}, n.host}
+	} else if on.host != n.host {
+		return // a disk that an earlier machine of the name had never comes
+	}
 	pod.Phase, pod.Ready, pod.WasReady = corev1.PodRunning, pod.holder, pod.holder
 }
 
 // serve is the server's start: it asks the registry, then it imports.
 func (c *fakeCluster) serve(pod *fakePod, n *fakeNode, p *fakePVC) error {
 	claim := c.registry[p.UID]
+	if c.attached[p.Volume].host != n.host {
+		return nil // its pod was an earlier machine's, which had the disk
+	}
 	if claim.generation > pod.Generation {
 		return nil // it refuses, for ever
 	}
@@ -69,7 +76,7 @@ func (c *fakeCluster) serve(pod *fakePod, n *fakeNode, p *fakePVC) error {
 		return nil
 	}
 	if !n.imported[p.Name] {
-		if p.made && !p.exported && p.last != n.Name && !pod.takeOver {
+		if p.made && !p.exported && p.last != n.host && !pod.takeOver {
 			return nil // it waits for what the operator does not give: see check
 		}
 		for _, other := range c.nodes {
@@ -80,7 +87,7 @@ func (c *fakeCluster) serve(pod *fakePod, n *fakeNode, p *fakePVC) error {
 	}
 	c.registry[p.UID] = fakeClaim{generation: pod.Generation}
 	n.imported[p.Name] = true
-	p.made, p.exported, p.last, p.wanted = true, false, n.Name, false
+	p.made, p.exported, p.last, p.wanted = true, false, n.host, false
 	pod.serves, pod.Ready, pod.WasReady = true, true, true
 	return nil
 }
@@ -88,16 +95,13 @@ func (c *fakeCluster) serve(pod *fakePod, n *fakeNode, p *fakePVC) error {
 // detach frees the volumes that no pod has. A kubelet does not let go of a device
 // that its kernel uses; a machine that is off is asked no more.
 func (c *fakeCluster) detach() {
-	for volume, node := range c.attached {
-		pvc := volume[len("pv-"):]
-		used := false
+	for volume, on := range c.attached {
+		pvc, n := volume[len("pv-"):], c.nodes[on.Node]
+		used := c.runs(on.Node) && n.imported[pvc]
 		for _, pod := range c.pods {
-			used = used || (pod.PVC == pvc && pod.Node == node && pod.Phase != corev1.PodPending)
+			used = used || (pod.PVC == pvc && pod.Node == on.Node)
 		}
-		if c.runs(node) && c.nodes[node].imported[pvc] {
-			used = true
-		}
-		if !used && (c.runs(node) || c.dead(node)) {
+		if !used && (n == nil || n.on || n.OutOfService) {
 			delete(c.attached, volume)
 		}
 	}
@@ -115,7 +119,7 @@ func (c *fakeCluster) check() error {
 			if n.on {
 				serving[pvc] = name
 			}
-			if n.on && n.Labels["dotmesh.io/server"] != "true" {
+			if n.on && !c.isNew(n) && n.Labels["dotmesh.io/server"] != "true" {
 				return violated("node %s has a pool and no label", name)
 			}
 		}

@@ -14,7 +14,7 @@ func (v *view) local() []Action {
 	var actions []Action
 	for i := range v.servers[""] {
 		s := &v.servers[""][i]
-		if v.isDead(s.Node) {
+		if v.isDead(v.machine(s.Pod)) {
 			actions = append(actions, DeleteServer{v.remove(s.Pod)})
 			continue
 		}

@@ -153,7 +153,7 @@ func applyLocal(machines map[string]*localMachine, action Action, now time.Time)
 			if m.pod == nil || m.pod.UID != a.UID {
 				continue
 			}
-			if m.pod.Deleting = true; a.Force {
+			if m.pod.Deleting = true; a.Force() {
 				m.pod = nil
 			}
 		}

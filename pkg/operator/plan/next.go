@@ -19,6 +19,9 @@ const (
 	adoptWithin = 5 * time.Minute
 	// readyWithin is how long a server that was replaced may take to be ready.
 	readyWithin = 10 * time.Minute
+	// tellWithin is how long a server may take to tell that it has its pool still, on a
+	// node that has registered anew.
+	tellWithin = 2 * time.Minute
 	// attachedWithin is how long the attachment of a holder that runs may stay
 	// unclear before a person is told.
 	attachedWithin = time.Minute
@@ -109,11 +112,24 @@ func (v *view) keeps(n Node) bool {
 	return v.isSelected(n) && n.takesPods() && !n.Cordoned && !n.OutOfService
 }
 
-// isDead tells whether a node's machine is off for certain: Kubernetes has no node
-// of the name any more, or somebody says so by the out-of-service taint.
-func (v *view) isDead(node string) bool {
-	n, found := v.node[node]
-	return !found || n.OutOfService
+// isDead tells whether a machine is off for certain: Kubernetes has no such node any
+// more, though maybe another of the name, or somebody says so by the out-of-service
+// taint.
+func (v *view) isDead(m Machine) bool {
+	n, found := v.node[m.Node]
+	return !found || n.OutOfService || (m.UID != "" && m.UID != n.UID)
+}
+
+// assigned is the machine that a PVC is assigned to.
+func assigned(a specs.Assignment) Machine { return Machine{a.Node, a.NodeUID} }
+
+// machine is the one that a pod was made for: its name does not tell, but of an
+// assignment it is known.
+func (v *view) machine(p Pod) Machine {
+	if a := v.pvc[p.PVC].Assignment; a.Node == p.Node && a.Generation == p.Generation {
+		return assigned(a)
+	}
+	return Machine{Node: p.Node}
 }
 
 // hasBeenIdle tells whether nothing has used the pool for releaseAfter.
@@ -133,9 +149,11 @@ func (s Server) wants(pool string) bool {
 // remove is how a pod is deleted: by force where no kubelet is left to do it.
 func (v *view) remove(p Pod) PodRef {
 	ref := p.ref()
-	ref.Force = v.isDead(p.Node)
+	if m := v.machine(p); v.isDead(m) {
+		ref.Dead = m
+	}
 	return ref
 }
 
 // isGoing tells whether nothing more needs be done to have the pod go.
-func (v *view) isGoing(p Pod) bool { return p.Deleting && !v.isDead(p.Node) }
+func (v *view) isGoing(p Pod) bool { return p.Deleting && !v.isDead(v.machine(p)) }

@@ -33,14 +33,18 @@ func (v *view) step(p PVC, given bool) []Action {
 		return []Action{p.warn("Malformed", "It is left alone: "+p.Malformed+".")}
 	case p.Lost && !p.Deleting:
 		return []Action{p.warn("Lost", "Its PersistentVolume is gone, and the pool on it. Delete the PVC, and its node gets another.")}
+	case v.isSameMachine(p):
+		return []Action{RecordNode{p.become(a.OnNode(v.node[a.Node].UID))}}
+	case v.mayBeSameMachine(p):
+		return nil
 	case waits:
 		return strays
 	case a.IsFree() && a.Delete && !p.Deleting:
 		return []Action{DeletePVC{p.ref()}}
 	case a.IsFree():
 		return nil
-	case v.isDead(a.Node):
-		return []Action{FreePVC{Change: p.become(a.FreedAt(v.Now)), Dead: a.Node}}
+	case v.isDead(assigned(a)):
+		return []Action{FreePVC{Change: p.become(a.FreedAt(v.Now)), Dead: assigned(a)}}
 	case a.IsReleased():
 		return v.letGo(p)
 	case p.Volume == "" && (p.Deleting || v.isLeaving(p, given)), p.Deleting && p.Lost:
@@ -49,6 +53,30 @@ func (v *view) step(p PVC, given bool) []Action {
 		return []Action{FreePVC{Change: p.become(a.FreedAt(v.Now))}}
 	}
 	return v.serve(p, given)
+}
+
+// isSameMachine tells whether the node is the one that the PVC was assigned to, though
+// that does not say so: it was assigned before UIDs were kept, or a machine that
+// never stopped has registered anew, and its server tells that it has the pool.
+func (v *view) isSameMachine(p PVC) bool {
+	a := p.Assignment
+	n, found := v.node[a.Node]
+	switch {
+	case !found || n.OutOfService || n.UID == a.NodeUID:
+		return false
+	case a.NodeUID == "":
+		return true
+	}
+	s := v.server(p)
+	return s != nil && s.serves() && s.Report.At.After(n.Created)
+}
+
+// mayBeSameMachine tells whether the server of a node that has registered anew may tell
+// so yet: until then nobody knows whether a pool would be taken from under its pods.
+func (v *view) mayBeSameMachine(p PVC) bool {
+	n, s := v.node[p.Assignment.Node], v.server(p)
+	return s != nil && !s.Deleting && !s.hasEnded() && !n.OutOfService &&
+		n.UID != p.Assignment.NodeUID && v.Now.Sub(n.Created) < tellWithin
 }
 
 func (p PVC) ref() PVCRef { return PVCRef{p.Name, p.UID, p.ResourceVersion} }
@@ -64,7 +92,7 @@ func (p PVC) warn(reason, message string) Action {
 // exported, or its machine is off. Should one serve nevertheless, it is asked.
 func (v *view) strays(p PVC) (actions []Action, waits bool) {
 	a := p.Assignment
-	isStray := func(pod Pod) bool { return pod.Node != a.Node || v.isDead(pod.Node) }
+	isStray := func(pod Pod) bool { return pod.Node != a.Node || v.isDead(v.machine(pod)) }
 	serverOn := map[string]bool{}
 	for _, s := range v.servers[p.Name] {
 		if !isStray(s.Pod) && s.Generation == a.Generation {
@@ -73,7 +101,7 @@ func (v *view) strays(p PVC) (actions []Action, waits bool) {
 		serverOn[s.Node], waits = true, true
 		switch {
 		case v.isGoing(s.Pod):
-		case s.serves() && !v.isDead(s.Node):
+		case s.serves() && !v.isDead(v.machine(s.Pod)):
 			actions = append(actions, v.release(s)...)
 		default:
 			actions = append(actions, DeleteServer{v.remove(s.Pod)})
@@ -249,7 +277,7 @@ func (p PVC) deletingWarning() Action {
 func (v *view) orphans() []Action {
 	var actions []Action
 	for _, s := range v.Servers {
-		if _, found := v.pvc[s.PVC]; !found && s.PVC != "" && v.isDead(s.Node) {
+		if _, found := v.pvc[s.PVC]; !found && s.PVC != "" && v.isDead(v.machine(s.Pod)) {
 			actions = append(actions, DeleteServer{v.remove(s.Pod)})
 		}
 	}
@@ -257,7 +285,7 @@ func (v *view) orphans() []Action {
 		if _, found := v.pvc[h.PVC]; found {
 			continue
 		}
-		if v.isDead(h.Node) {
+		if v.isDead(v.machine(h)) {
 			actions = append(actions, DeleteHolder{v.remove(h)})
 			continue
 		}

@@ -105,9 +105,9 @@ func TestTakeOver(t *testing.T) {
 	dead := pvc("p1", of("n1", 2), pooled) // generation 1 was never released
 	attached := func(nodes ...string) (all []Attachment) {
 		for _, n := range nodes {
-			all = append(all, Attachment{"pv-p1", n})
+			all = append(all, Attachment{Volume: "pv-p1", Node: n})
 		}
-		return append(all, Attachment{"pv-other", "n9"})
+		return append(all, Attachment{Volume: "pv-other", Node: "n9"})
 	}
 	waiting := func(on ...string) scene {
 		return scene{nodes: n1, pvcs: []PVC{dead}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, attachments: attached(on...)}
@@ -222,7 +222,7 @@ func TestDeadNodes(t *testing.T) {
 			want: []string{"delete server server-p1-node-n1 by force", "delete holder holder-p1-node-n1 by force"}},
 	})
 	for _, a := range Next(scene{pvcs: mine}.state(t)) {
-		if f, ok := a.(FreePVC); !ok || f.Dead != "n1" || f.To.IsReleased() || !f.To.Freed.Equal(now) {
+		if f, ok := a.(FreePVC); !ok || f.Dead != (Machine{"n1", "uid-n1"}) || f.To.IsReleased() || !f.To.Freed.Equal(now) {
 			t.Errorf("a dead node's PVC: %+v", a)
 		}
 	}

@@ -127,8 +127,8 @@ func (v *view) slots() []slot {
 	var slots []slot
 	for _, p := range v.PVCs {
 		a := p.Assignment
-		n, found := v.node[a.Node]
-		if p.Malformed != "" || p.Deleting || p.Lost || !found || n.OutOfService || a.IsReleased() {
+		n := v.node[a.Node]
+		if p.Malformed != "" || p.Deleting || p.Lost || v.isDead(assigned(a)) || a.IsReleased() {
 			continue
 		}
 		s := slot{n, v.server(p), v.spec(p.VolumeMode)}

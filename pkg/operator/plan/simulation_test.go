@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
 // operator is one of two that believe to lead. It may be stopped between any two
@@ -69,7 +70,7 @@ func (c *fakeCluster) event(log func(string, ...any)) {
 	names := slices.Sorted(maps.Keys(c.nodes))
 	n := c.nodes[names[c.random.IntN(len(names))]]
 	pvcs, pods := slices.Sorted(maps.Keys(c.pvcs)), slices.Sorted(maps.Keys(c.pods))
-	kind := c.random.IntN(20)
+	kind := c.random.IntN(22)
 	log("event %d at %s", kind, n.Name)
 	switch {
 	case kind == 0 && len(names) < 6:
@@ -101,10 +102,24 @@ func (c *fakeCluster) event(log func(string, ...any)) {
 	case kind <= 18 && len(pvcs) > 0:
 		p := c.pvcs[pvcs[c.random.IntN(len(pvcs))]]
 		p.wanted = p.made && !c.isServed(p.Name)
+	case kind >= 20 && !n.on && !n.OutOfService:
+		c.registerAnew(n, kind == 21)
 	case kind == 19 && len(pvcs) > 3 && c.random.IntN(4) == 0:
 		p := c.pvcs[pvcs[c.random.IntN(len(pvcs))]]
 		p.Assignment.Delete, p.ResourceVersion = true, c.write()
 	}
+}
+
+// registerAnew has a machine that was off, or another in its place, make a node of the
+// same name; its kubelet takes the pods for its own.
+func (c *fakeCluster) registerAnew(n *fakeNode, another bool) {
+	c.now = c.now.Add(time.Second)
+	n.UID, n.Created, n.Cordoned = types.UID(c.unique("uid")), c.now, false
+	delete(n.Labels, specs.LabelServer)
+	if another {
+		n.host = c.unique("host")
+	}
+	c.powerOn(n)
 }
 
 func (c *fakeCluster) anyZone() string { return []string{"east", "west"}[c.random.IntN(2)] }

@@ -35,6 +35,7 @@ type Node struct {
 	Name            string
 	UID             types.UID
 	ResourceVersion string
+	Created         time.Time
 	Labels          map[string]string
 	Cordoned        bool
 	Ready           bool
@@ -158,4 +159,11 @@ const HealthOnline = "ONLINE"
 // Attachment is a VolumeAttachment.
 type Attachment struct {
 	Volume, Node string
+	Created      time.Time
+}
+
+// Machine is a node, and none of its name that was there before or comes after.
+type Machine struct {
+	Node string
+	UID  types.UID // "": not known, so that it is any of the name
 }

@@ -122,6 +122,9 @@ func malformed(p *PVC)    { p.Malformed = "so it is" }
 func of(node string, generation uint64) func(*PVC) {
 	return func(p *PVC) {
 		p.Assignment.Node, p.Assignment.Generation, p.Assignment.PoolName = node, generation, "pool-12345678"
+		if node != "" {
+			p.Assignment.NodeUID = types.UID("uid-" + node)
+		}
 	}
 }
 

@@ -41,6 +41,8 @@ func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error 
 		return p.change(ctx, a.Change)
 	case plan.RecordPool:
 		return p.change(ctx, a.Change)
+	case plan.RecordNode:
+		return p.change(ctx, a.Change)
 	case plan.MarkReleased:
 		return p.change(ctx, a.Change)
 	case plan.FreePVC:
@@ -56,11 +58,11 @@ func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error 
 	case plan.CreateHolder:
 		return p.createHolder(ctx, s, a)
 	case plan.DeleteHolder:
-		return p.deletePod(ctx, s, a.PodRef)
+		return p.deletePod(ctx, a.PodRef)
 	case plan.CreateServer:
 		return p.createServer(ctx, s, a)
 	case plan.DeleteServer:
-		return p.deletePod(ctx, s, a.PodRef)
+		return p.deletePod(ctx, a.PodRef)
 	case plan.Release:
 		return p.release(ctx, s, a)
 	case plan.Warn:
@@ -130,10 +132,10 @@ func (p *Pools) deletePVC(ctx context.Context, a plan.DeletePVC) error {
 }
 
 // deletePod deletes one pod, and none that was made in its place.
-func (p *Pools) deletePod(ctx context.Context, s plan.State, ref plan.PodRef) error {
+func (p *Pools) deletePod(ctx context.Context, ref plan.PodRef) error {
 	opts := []client.DeleteOption{client.Preconditions{UID: &ref.UID}}
-	if ref.Force {
-		if err := p.stillDead(ctx, nodeOfPod(s, ref.UID)); err != nil {
+	if ref.Force() {
+		if err := p.stillDead(ctx, ref.Dead); err != nil {
 			return err
 		}
 		opts = append(opts, client.GracePeriodSeconds(0))
@@ -199,13 +201,4 @@ func pods(s plan.State) []plan.Pod {
 		all = append(all, server.Pod)
 	}
 	return all
-}
-
-func nodeOfPod(s plan.State, uid types.UID) string {
-	for _, pod := range pods(s) {
-		if pod.UID == uid {
-			return pod.Node
-		}
-	}
-	return ""
 }

@@ -18,8 +18,9 @@ import (
 // disk is what lies on a PVC, and what the registry keeps of it.
 type disk struct {
 	exists bool
-	// importedOn is the machine whose kernel has the pool imported.
-	importedOn string
+	// importedOn is the node whose kernel has the pool imported, and host the machine
+	// that had it last.
+	importedOn, host string
 	// exported says that the last one did export it.
 	exported bool
 	// generation is the highest that imported it, released the highest that exported
@@ -47,9 +48,10 @@ func (w *world) importPool(pod *corev1.Pod) bool {
 		return false // the registry: the pool was given away
 	case d.importedOn != "" && d.importedOn != node:
 		w.Fatalf("server %s would be a second writer: node %s has the pool imported", pod.Name, d.importedOn)
-	case d.importedOn == "" && d.exists && !d.exported && !takeOver && generation != d.generation:
+	case d.importedOn == "" && d.exists && !d.exported && !takeOver && d.host != w.host(node):
 		return false // zpool import says that it may be in use elsewhere
 	}
+	d.host = w.host(node)
 	d.exists, d.exported, d.importedOn, d.generation = true, false, node, generation
 	return true
 }

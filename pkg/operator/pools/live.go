@@ -19,7 +19,7 @@ import (
 
 // freePVC takes a PVC from its node, from a dead one only if that is dead still.
 func (p *Pools) freePVC(ctx context.Context, a plan.FreePVC) error {
-	if a.Dead != "" {
+	if a.Dead != (plan.Machine{}) {
 		if err := p.stillDead(ctx, a.Dead); err != nil {
 			return err
 		}
@@ -27,16 +27,16 @@ func (p *Pools) freePVC(ctx context.Context, a plan.FreePVC) error {
 	return p.change(ctx, a.Change)
 }
 
-// stillDead is errMoved for a node that is there and in service.
-func (p *Pools) stillDead(ctx context.Context, name string) error {
+// stillDead is errMoved for a machine whose node is there and in service.
+func (p *Pools) stillDead(ctx context.Context, m plan.Machine) error {
 	var node corev1.Node
-	err := p.cfg.Live.Get(ctx, client.ObjectKey{Name: name}, &node)
+	err := p.cfg.Live.Get(ctx, client.ObjectKey{Name: m.Node}, &node)
 	switch {
-	case apierrors.IsNotFound(err) && name != "":
+	case apierrors.IsNotFound(err) && m.Node != "":
 		return nil
 	case err != nil:
-		return fmt.Errorf("read node %q: %w", name, err)
-	case !isOutOfService(node):
+		return fmt.Errorf("read node %q: %w", m.Node, err)
+	case !isOutOfService(node) && (m.UID == "" || m.UID == node.UID):
 		return errMoved
 	}
 	return nil
@@ -65,9 +65,9 @@ func (p *Pools) deleteGuard(ctx context.Context, a plan.DeleteGuard) error {
 // exported, is made only if the volume is attached to its node alone.
 func (p *Pools) createServer(ctx context.Context, s plan.State, a plan.CreateServer) error {
 	if a.Claim != nil {
-		volume, err := p.stillAssigned(ctx, *a.Claim, a.Node)
+		pvc, err := p.stillAssigned(ctx, *a.Claim, a.Node)
 		if err == nil && a.Claim.TakeOver {
-			err = p.attachedOnlyTo(ctx, volume, a.Node)
+			err = p.attachedOnlyTo(ctx, pvc.volume, pvc.to)
 		}
 		if err != nil {
 			return err
@@ -76,23 +76,36 @@ func (p *Pools) createServer(ctx context.Context, s plan.State, a plan.CreateSer
 	return p.cfg.Client.Create(ctx, specs.ServerPod(s.Cluster, s.Config, a.Server))
 }
 
-// stillAssigned is errMoved unless the PVC is the node's, in this generation. It
-// gives the name of the PersistentVolume.
-func (p *Pools) stillAssigned(ctx context.Context, claim specs.Claim, node string) (volume string, err error) {
+// given is a PVC's volume, and the machine that the PVC is assigned to.
+type given struct {
+	volume string
+	to     plan.Machine
+}
+
+// stillAssigned is errMoved unless the PVC is the node's, in this generation.
+func (p *Pools) stillAssigned(ctx context.Context, claim specs.Claim, node string) (given, error) {
 	var pvc corev1.PersistentVolumeClaim
 	if err := p.cfg.Live.Get(ctx, client.ObjectKey{Namespace: p.cfg.Cluster.Namespace, Name: claim.PVC}, &pvc); err != nil {
-		return "", err
+		return given{}, err
 	}
 	a, err := specs.ParseAssignment(pvc.Annotations)
 	if err != nil || pvc.UID != claim.UID || a.Node != node || a.Generation != claim.Generation {
-		return "", errMoved
+		return given{}, errMoved
 	}
-	return pvc.Spec.VolumeName, nil
+	return given{pvc.Spec.VolumeName, plan.Machine{Node: a.Node, UID: a.NodeUID}}, nil
 }
 
-// attachedOnlyTo is errMoved unless the volume is attached to the node, and nowhere
-// else.
-func (p *Pools) attachedOnlyTo(ctx context.Context, volume, node string) error {
+// attachedOnlyTo is errMoved unless the volume is attached to the machine, and nowhere
+// else. An attachment of an earlier one of its name was waited for (plan), before there
+// was a holder.
+func (p *Pools) attachedOnlyTo(ctx context.Context, volume string, m plan.Machine) error {
+	var node corev1.Node
+	if err := p.cfg.Live.Get(ctx, client.ObjectKey{Name: m.Node}, &node); err != nil {
+		return err
+	}
+	if node.UID != m.UID {
+		return errMoved
+	}
 	var attachments storagev1.VolumeAttachmentList
 	if err := p.cfg.Live.List(ctx, &attachments); err != nil {
 		return fmt.Errorf("list VolumeAttachments: %w", err)
@@ -102,7 +115,7 @@ func (p *Pools) attachedOnlyTo(ctx context.Context, volume, node string) error {
 		if name := a.Spec.Source.PersistentVolumeName; name == nil || *name != volume {
 			continue
 		}
-		if a.Spec.NodeName != node {
+		if a.Spec.NodeName != m.Node {
 			return errMoved
 		}
 		here = true

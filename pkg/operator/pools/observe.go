@@ -52,7 +52,7 @@ func (p *Pools) readNodes(ctx context.Context, s *plan.State) error {
 
 func nodeOf(n corev1.Node) plan.Node {
 	node := plan.Node{
-		Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Labels: n.Labels, Taints: n.Spec.Taints,
+		Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Created: n.CreationTimestamp.Time, Labels: n.Labels, Taints: n.Spec.Taints,
 		Cordoned: n.Spec.Unschedulable, Deleting: n.DeletionTimestamp != nil,
 	}
 	node.OutOfService = isOutOfService(n)
@@ -92,7 +92,7 @@ func (p *Pools) readClaims(ctx context.Context, s *plan.State) error {
 	}
 	for _, a := range attachments.Items {
 		if name := a.Spec.Source.PersistentVolumeName; name != nil && ours[*name] {
-			s.Attachments = append(s.Attachments, plan.Attachment{Volume: *name, Node: a.Spec.NodeName})
+			s.Attachments = append(s.Attachments, plan.Attachment{Volume: *name, Node: a.Spec.NodeName, Created: a.CreationTimestamp.Time})
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ const (
 	pointCreatePVC    crash.Point = "pools.create-pvc.after"
 	pointAssignPVC    crash.Point = "pools.assign-pvc.after"
 	pointRecordPool   crash.Point = "pools.record-pool.after"
+	pointRecordNode   crash.Point = "pools.record-node.after"
 	pointMarkReleased crash.Point = "pools.mark-released.after"
 	pointFreePVC      crash.Point = "pools.free-pvc.after"
 	pointDeletePVC    crash.Point = "pools.delete-pvc.after"
@@ -30,7 +31,7 @@ const (
 // Points are all that the package passes.
 func Points() []crash.Point {
 	return []crash.Point{
-		pointLabelNode, pointUnlabelNode, pointCreatePVC, pointAssignPVC, pointRecordPool, pointMarkReleased,
+		pointLabelNode, pointUnlabelNode, pointCreatePVC, pointAssignPVC, pointRecordPool, pointRecordNode, pointMarkReleased,
 		pointFreePVC, pointDeletePVC, pointGrowPVC, pointCreateGuard, pointDeleteGuard, pointCreateHolder,
 		pointDeleteHolder, pointCreateServer, pointDeleteServer, pointRelease, pointWarn,
 	}
@@ -48,6 +49,8 @@ func pointOf(action plan.Action) crash.Point {
 		return pointAssignPVC
 	case plan.RecordPool:
 		return pointRecordPool
+	case plan.RecordNode:
+		return pointRecordNode
 	case plan.MarkReleased:
 		return pointMarkReleased
 	case plan.FreePVC:

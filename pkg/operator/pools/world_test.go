@@ -51,6 +51,8 @@ type world struct {
 
 	// off are machines without power; their pods do nothing, and neither does kubelet.
 	off map[string]bool
+	// replaced counts the machines that a node's name was given to after its first.
+	replaced map[string]int
 	// inUse are nodes where a pod uses the pools.
 	inUse map[string]bool
 	// wanted are GUIDs that attaches wait for.
@@ -68,7 +70,7 @@ func newWorld(t *testing.T, api *apiserver.Server, c client.Client, data map[str
 	t.Helper()
 	w := &world{
 		T: t, api: api, client: c, image: "dotmesh:1", now: time.Now(),
-		off: map[string]bool{}, inUse: map[string]bool{}, badImages: map[string]bool{},
+		off: map[string]bool{}, replaced: map[string]int{}, inUse: map[string]bool{}, badImages: map[string]bool{},
 		disks: map[string]*disk{}, servers: map[string]*corev1.Pod{},
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "dotmesh-"}}
@@ -188,6 +190,25 @@ func (w *world) cutPower(name string) {
 			d.importedOn = ""
 		}
 	}
+}
+
+// host is a machine's hostid.
+func (w *world) host(node string) string { return fmt.Sprint(node, "-", w.replaced[node]) }
+
+// host, on a VolumeAttachment, is the machine that has the disk: an attacher is told a
+// node's name alone.
+const host = "world.test/host"
+
+// replaceMachine has another machine come in the place of one, under its name; its kubelet
+// takes the pods of the name for its own.
+func (w *world) replaceMachine(name string) {
+	w.Helper()
+	w.cutPower(name)
+	w.must(w.client.Delete(w.Context(), w.node(name)))
+	time.Sleep(1100 * time.Millisecond) // times of the API have whole seconds
+	w.addNode(name, "")
+	w.replaced[name]++
+	w.off[name] = false
 }
 
 // round does one of the operator, which may be killed in it.
@@ -376,10 +397,10 @@ func (w *world) attachments(volume string) []storagev1.VolumeAttachment {
 func (w *world) attach(volume, node string) bool {
 	w.Helper()
 	if have := w.attachments(volume); len(have) > 0 {
-		return len(have) == 1 && have[0].Spec.NodeName == node
+		return len(have) == 1 && have[0].Spec.NodeName == node && have[0].Labels[host] == w.host(node)
 	}
 	a := &storagev1.VolumeAttachment{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "csi-"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "csi-", Labels: map[string]string{host: w.host(node)}},
 		Spec:       storagev1.VolumeAttachmentSpec{Attacher: "disk.test", NodeName: node, Source: storagev1.VolumeAttachmentSource{PersistentVolumeName: &volume}},
 	}
 	w.must(w.client.Create(w.Context(), a))

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -14,6 +15,8 @@ import (
 type Assignment struct {
 	// Node is whom it is assigned to, "" when it is free.
 	Node string
+	// NodeUID tells that node from a later one of its name, "" while it is not known.
+	NodeUID types.UID
 	// Generation counts assignments; 0: it was never assigned.
 	Generation uint64
 	// Released is the last generation whose server exported the pool.
@@ -41,8 +44,8 @@ func (a Assignment) IsReleased() bool { return a.Released == a.Generation }
 func (a Assignment) NeedsTakeOver() bool { return a.Released+1 < a.Generation }
 
 // To is the assignment to a node: a generation of its own.
-func (a Assignment) To(node, poolName string) Assignment {
-	a.Node, a.Generation, a.Freed = node, a.Generation+1, time.Time{}
+func (a Assignment) To(node string, uid types.UID, poolName string) Assignment {
+	a.Node, a.NodeUID, a.Generation, a.Freed = node, uid, a.Generation+1, time.Time{}
 	if a.PoolName == "" {
 		a.PoolName = poolName
 	}
@@ -57,7 +60,13 @@ func (a Assignment) ReleasedNow() Assignment {
 
 // FreedAt is the assignment to nobody.
 func (a Assignment) FreedAt(now time.Time) Assignment {
-	a.Node, a.Freed = "", now.UTC().Truncate(time.Second)
+	a.Node, a.NodeUID, a.Freed = "", "", now.UTC().Truncate(time.Second)
+	return a
+}
+
+// OnNode says which of the nodes of its name it is assigned to.
+func (a Assignment) OnNode(uid types.UID) Assignment {
+	a.NodeUID = uid
 	return a
 }
 
@@ -72,6 +81,7 @@ func (a Assignment) OnPool(guid string) Assignment {
 func ParseAssignment(annotations map[string]string) (Assignment, error) {
 	a := Assignment{
 		Node:     annotations[AnnotationNode],
+		NodeUID:  types.UID(annotations[AnnotationNodeUID]),
 		Pool:     annotations[AnnotationPool],
 		PoolName: annotations[AnnotationPoolName],
 		Delete:   annotations[AnnotationDelete] == True,
@@ -136,6 +146,7 @@ func (a Assignment) Write(annotations map[string]string) map[string]string {
 		written[key] = value
 	}
 	set(AnnotationNode, a.Node)
+	set(AnnotationNodeUID, string(a.NodeUID))
 	set(AnnotationGeneration, generationText(a.Generation))
 	set(AnnotationReleased, generationText(a.Released))
 	set(AnnotationPool, a.Pool)

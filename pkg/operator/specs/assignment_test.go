@@ -16,6 +16,9 @@ func TestParseAssignment(t *testing.T) {
 		"assigned": {
 			map[string]string{"dotmesh.io/node": "n1", "dotmesh.io/generation": "1", "dotmesh.io/pool-name": "pool-1b4e28ba"},
 			Assignment{Node: "n1", Generation: 1, PoolName: "pool-1b4e28ba"}},
+		"assigned to one of the nodes of its name": {
+			map[string]string{"dotmesh.io/node": "n1", "dotmesh.io/node-uid": "7d1c", "dotmesh.io/generation": "1", "dotmesh.io/pool-name": "p"},
+			Assignment{Node: "n1", NodeUID: "7d1c", Generation: 1, PoolName: "p"}},
 		"released and free": {
 			map[string]string{"dotmesh.io/generation": "7", "dotmesh.io/released": "7", "dotmesh.io/pool": "42", "dotmesh.io/pool-name": "p", "dotmesh.io/freed": "2026-11-22T12:00:00Z"},
 			Assignment{Generation: 7, Released: 7, Pool: "42", PoolName: "p", Freed: freed}},
@@ -56,23 +59,23 @@ func TestParseAssignmentRefuses(t *testing.T) {
 
 func TestAssignmentsLife(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 5e8, time.UTC)
-	a := Assignment{}.To("n1", "pool-1")
-	if a.Generation != 1 || a.NeedsTakeOver() || a.IsReleased() || a.IsFree() {
+	a := Assignment{}.To("n1", "u1", "pool-1")
+	if a.Generation != 1 || a.NodeUID != "u1" || a.NeedsTakeOver() || a.IsReleased() || a.IsFree() {
 		t.Errorf("first: %+v", a)
 	}
 	a = a.ReleasedNow().FreedAt(now)
-	if !a.IsReleased() || !a.IsFree() || a.Freed.Nanosecond() != 0 {
+	if !a.IsReleased() || !a.IsFree() || a.NodeUID != "" || a.Freed.Nanosecond() != 0 {
 		t.Errorf("released: %+v", a)
 	}
-	a = a.To("n2", "other")
+	a = a.To("n2", "u2", "other")
 	if a.Generation != 2 || a.NeedsTakeOver() || a.PoolName != "pool-1" || !a.Freed.IsZero() {
 		t.Errorf("second, after a release: %+v", a)
 	}
-	a = a.FreedAt(now).To("n3", "other")
+	a = a.FreedAt(now).To("n3", "u3", "other")
 	if a.Generation != 3 || !a.NeedsTakeOver() {
 		t.Errorf("third, after a node died: %+v", a)
 	}
-	if a = a.ReleasedNow().FreedAt(now).To("n1", "other"); a.NeedsTakeOver() {
+	if a = a.ReleasedNow().FreedAt(now).To("n1", "u1", "other"); a.NeedsTakeOver() {
 		t.Errorf("fourth, after a release: %+v", a)
 	}
 }

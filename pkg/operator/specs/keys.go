@@ -43,6 +43,7 @@ const (
 // Annotations of PVCs; see Assignment.
 const (
 	AnnotationNode     = "dotmesh.io/node"
+	AnnotationNodeUID  = "dotmesh.io/node-uid"
 	AnnotationReleased = "dotmesh.io/released"
 	AnnotationPool     = "dotmesh.io/pool"
 	AnnotationPoolName = "dotmesh.io/pool-name"
