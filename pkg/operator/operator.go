@@ -170,7 +170,7 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 	if registry == nil {
 		registry = metrics.Registry
 	}
-	m, err := report.NewMetrics(registry, func() bool { return len(s.Refused()) > 0 })
+	m, err := report.NewMetrics(registry, s)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,8 @@ func TestOperator(t *testing.T) {
 	health, metrics := freeAddress(t), freeAddress(t)
 	first := s.run(operator.Config{HealthAddress: health, MetricsAddress: metrics})
 	s.addNode("a")
+	s.waitsForConfigMap(health, metrics)
+	s.apply("overlays/local/configmap.yaml")
 	s.await("certificates, node service and etcd", func() bool {
 		return s.has(&corev1.Secret{}, "dotmesh-operator-client") && s.has(&appsv1.DaemonSet{}, specs.NodeDaemonSetName) &&
 			s.has(&appsv1.StatefulSet{}, "dotmesh-etcd-cluster")
@@ -63,7 +65,7 @@ func TestOperator(t *testing.T) {
 		page := fetch(t, metrics, "/metrics")
 		return !slices.ContainsFunc([]string{
 			"dotmesh_operator_nodes 1", "dotmesh_operator_servers_ready 1", `dotmesh_operator_pools{health="ONLINE"} 1`,
-			`dotmesh_operator_rollout{state="done"} 1`, "dotmesh_operator_configuration_refused 0",
+			`dotmesh_operator_rollout{state="done"} 1`, "dotmesh_operator_configuration_refused 0", "dotmesh_operator_configuration_missing 0",
 		}, func(line string) bool { return !strings.Contains(page, line+"\n") })
 	})
 
@@ -93,6 +95,26 @@ func TestOperator(t *testing.T) {
 	}
 }
 
+// waitsForConfigMap: before there is one, with the Secret or without, nothing is made that
+// would not suit it.
+func (s *site) waitsForConfigMap(health, metrics string) {
+	s.Helper()
+	s.await("an Event that says what to create", func() bool {
+		out, err := s.Kubectl(s.Context(), "-n", namespace, "get", "events")
+		s.must(err)
+		return strings.Contains(out, "ConfigurationMissing") && strings.Contains(out, "create configmap configuration")
+	})
+	s.await("the metric of it", func() bool {
+		return strings.Contains(fetch(s.T, metrics, "/metrics"), "dotmesh_operator_configuration_missing 1\n")
+	})
+	s.await("/readyz all the same", func() bool { return fetch(s.T, health, "/readyz") == "ok" })
+	for name, kind := range map[string]client.Object{specs.SettingsName: &corev1.ConfigMap{}, specs.NodeDaemonSetName: &appsv1.DaemonSet{}, "dotmesh-etcd-cluster": &appsv1.StatefulSet{}} {
+		if s.has(kind, name) {
+			s.Errorf("%s was made", name)
+		}
+	}
+}
+
 // site is an API server with the operator's manifests.
 type site struct {
 	*testing.T
@@ -107,14 +129,18 @@ func install(t *testing.T) *site {
 	var err error
 	s.client, err = client.New(s.Config, client.Options{})
 	s.must(err)
-	for _, file := range []string{"base/namespace.yaml", "operator/operator.yaml", "overlays/local/configmap.yaml"} {
-		out, err := s.Kubectl(t.Context(), "apply", "-n", namespace, "-f", "../../deploy/"+file)
-		if err != nil {
-			t.Fatalf("%s: %v: %s", file, err, out)
-		}
+	for _, file := range []string{"base/namespace.yaml", "operator/operator.yaml"} {
+		s.apply(file)
 	}
 	s.must(s.client.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: specs.ServiceAccount}}))
 	return s
+}
+
+func (s *site) apply(file string) {
+	s.Helper()
+	if out, err := s.Kubectl(s.Context(), "apply", "-n", namespace, "-f", "../../deploy/"+file); err != nil {
+		s.Fatalf("%s: %v: %s", file, err, out)
+	}
 }
 
 // run runs an operator; what it returns ends it, and waits.

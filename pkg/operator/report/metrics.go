@@ -3,6 +3,7 @@ package report
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/plan"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/pools"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
@@ -15,8 +16,14 @@ type Metrics struct {
 	errors                 *prometheus.CounterVec
 }
 
-// NewMetrics registers them. refused tells whether the ConfigMap is not in force.
-func NewMetrics(reg prometheus.Registerer, refused func() bool) (*Metrics, error) {
+// Configuration is what is told of the user's ConfigMap.
+type Configuration interface {
+	Refused() []config.Remark
+	Missing() bool
+}
+
+// NewMetrics registers them.
+func NewMetrics(reg prometheus.Registerer, configuration Configuration) (*Metrics, error) {
 	m := &Metrics{
 		nodes:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "dotmesh_operator_nodes", Help: "Nodes that the selector chooses."}),
 		servers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "dotmesh_operator_servers", Help: "Server pods."}),
@@ -34,20 +41,25 @@ func NewMetrics(reg prometheus.Registerer, refused func() bool) (*Metrics, error
 			Name: "dotmesh_operator_action_errors_total", Help: "Actions that failed, by kind.",
 		}, []string{"action"}),
 	}
-	configuration := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "dotmesh_operator_configuration_refused", Help: "1 while the ConfigMap configuration is not in force because of what it says.",
-	}, func() float64 {
-		if refused() {
-			return 1
-		}
-		return 0
-	})
-	for _, c := range []prometheus.Collector{m.nodes, m.servers, m.ready, m.pools, m.claims, m.rollout, m.errors, configuration} {
+	refused := flag("dotmesh_operator_configuration_refused", "1 while the ConfigMap configuration is not in force because of what it says.",
+		func() bool { return len(configuration.Refused()) > 0 })
+	missing := flag("dotmesh_operator_configuration_missing", "1 while there is no ConfigMap configuration.", configuration.Missing)
+	for _, c := range []prometheus.Collector{m.nodes, m.servers, m.ready, m.pools, m.claims, m.rollout, m.errors, refused, missing} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// flag is 1 while is says so.
+func flag(name, help string, is func() bool) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+		if is() {
+			return 1
+		}
+		return 0
+	})
 }
 
 func (m *Metrics) failed(action string) { m.errors.WithLabelValues(action).Inc() }

@@ -53,8 +53,8 @@ func (s *Settings) follow(ctx context.Context) (changed bool, err error) {
 		}
 		changed = s.inForce == nil || !maps.Equal(s.inForce.Data(), v.inForce.Data())
 	}
-	s.inForce, s.refused = v.inForce, v.problems
-	s.tell(user, kept, v)
+	s.inForce, s.refused, s.missing = v.inForce, v.problems, user == nil
+	s.tell(ctx, user, v)
 	return changed, s.setStatus(ctx, user, v)
 }
 
@@ -78,7 +78,9 @@ func (s *Settings) read(ctx context.Context, name string) (*corev1.ConfigMap, er
 
 // judge compares what the user wants with the last good configuration. Where the
 // user's ConfigMap is gone, the last good one holds: `kubectl replace --force`
-// deletes it for a moment, and that must not put servers on every node.
+// deletes it for a moment, and that must not put servers on every node. Where it has
+// never been there it is waited for: whoever creates it later may want another storage
+// mode than the defaults', which pools would keep.
 func (s *Settings) judge(ctx context.Context, user, kept *corev1.ConfigMap) (verdict, error) {
 	last, err := s.last(kept)
 	if err != nil {
@@ -87,14 +89,10 @@ func (s *Settings) judge(ctx context.Context, user, kept *corev1.ConfigMap) (ver
 			return verdict{problems: err.Problems}, failed
 		}
 	}
-	if user == nil && last != nil {
+	if user == nil {
 		return verdict{inForce: last}, nil
 	}
-	var data map[string]string
-	if user != nil {
-		data = user.Data
-	}
-	next, warnings, refused := config.Parse(data)
+	next, warnings, refused := config.Parse(user.Data)
 	if refused != nil {
 		return verdict{inForce: last, warnings: warnings}.refuse(refused)
 	}

@@ -56,13 +56,14 @@ type Settings struct {
 	mu      sync.RWMutex
 	inForce *config.Config
 	refused []config.Remark
+	missing bool
 }
 
 // New makes Settings that know nothing yet.
 func New(cfg Config) *Settings { return &Settings{cfg: cfg} }
 
 // Use calls f with the configuration in force, which stays in force until f
-// returns. Without one yet, or where no last good one can be told, f is not called.
+// returns. Without one yet, as before there is a ConfigMap, or where no last good one can be told, f is not called.
 func (s *Settings) Use(f func(config.Config) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -88,6 +89,13 @@ func (s *Settings) Refused() []config.Remark {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.refused
+}
+
+// Missing tells whether the user's ConfigMap was not there.
+func (s *Settings) Missing() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.missing
 }
 
 // SetupWithManager has mgr call Reconcile at the start and for every change of

@@ -246,19 +246,31 @@ func malformed(t *testing.T, s *site) {
 
 func missing(t *testing.T, s *site) {
 	s.reconcile()
-	if want := parse(t, nil).Data(); !maps.Equal(s.inForce(), want) {
-		t.Errorf("%v is in force, want the defaults", s.inForce())
+	var kept corev1.ConfigMap
+	err := s.client.Get(t.Context(), client.ObjectKey{Namespace: s.namespace, Name: specs.SettingsName}, &kept)
+	if s.inForce() != nil || s.changes != 0 || !s.settings.Missing() || !apierrors.IsNotFound(err) {
+		t.Errorf("before there is a ConfigMap %v is in force, and kept: %v", s.inForce(), err)
 	}
-	s.wantEvent("ConfigurationMissing", "does not exist")
+	s.wantEvent("ConfigurationMissing", "configuration ConfigMap configuration does not exist, and no server is made before")
+	s.wantEvent("ConfigurationMissing", "kubectl -n "+s.namespace+" create configmap configuration")
+	s.write(nil)
+	s.reconcile()
+	if want := parse(t, nil).Data(); !maps.Equal(s.inForce(), want) || s.settings.Missing() {
+		t.Errorf("with an empty one %v is in force, want the defaults", s.inForce())
+	}
 	s.write(map[string]string{"nodeSelector": "disk=ssd"})
 	s.reconcile()
 	if err := s.client.Delete(s.Context(), s.user()); err != nil {
 		t.Fatal(err)
 	}
-	s.reconcile()
-	if got := s.inForce()["nodeSelector"]; got != "disk=ssd" {
-		t.Errorf("deleted: the selector is %q, want the last good one", got)
+	for _, step := range []func(){func() {}, s.restart} {
+		step()
+		s.reconcile()
+		if got := s.inForce()["nodeSelector"]; got != "disk=ssd" || !s.settings.Missing() {
+			t.Errorf("deleted: the selector is %q, want the last good one", got)
+		}
 	}
+	s.wantEvent("ConfigurationMissing", "the last good values hold")
 }
 
 func restarted(t *testing.T, s *site) {

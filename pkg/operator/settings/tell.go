@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
@@ -36,20 +37,17 @@ const (
 	maxStatus = 16 << 10
 )
 
-// tell says each thing in an Event of its own, on the user's ConfigMap, or where
-// that is missing on ours.
-func (s *Settings) tell(user, kept *corev1.ConfigMap, v verdict) {
-	on := kept
-	if user != nil {
-		on = user
-	}
-	if on == nil {
+// tell says each thing in an Event of its own, on the user's ConfigMap, also where that
+// is missing.
+func (s *Settings) tell(ctx context.Context, user *corev1.ConfigMap, v verdict) {
+	if user == nil {
+		absent := &corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: s.cfg.Namespace, Name: Name}
+		s.cfg.Events.Warning(absent, reasonMissing, s.absence(v))
+		klog.FromContext(ctx).Info("the configuration is missing", "reason", s.absence(v))
+		s.each(absent, reasonRefused, v.problems)
 		return
 	}
-	ref := reference(on)
-	if user == nil {
-		s.cfg.Events.Warning(ref, reasonMissing, missing(v))
-	}
+	ref := reference(user)
 	for _, c := range v.plan {
 		s.cfg.Events.Normal(ref, reasonChanged, c.String())
 	}
@@ -67,11 +65,12 @@ func (s *Settings) each(on *corev1.ObjectReference, reason string, remarks []con
 	}
 }
 
-func missing(v verdict) string {
+// absence tells what follows from it that there is no ConfigMap of the user's.
+func (s *Settings) absence(v verdict) string {
 	if v.inForce == nil {
-		return fmt.Sprintf("ConfigMap %s does not exist, and no last good values are known", Name)
+		return fmt.Sprintf("ConfigMap %s does not exist, and no server is made before it does: apply yours, or `kubectl -n %s create configmap %[1]s` for the defaults", Name, s.cfg.Namespace)
 	}
-	return fmt.Sprintf("ConfigMap %s does not exist: the values of ConfigMap %s hold, which are the last good ones or else the defaults; make it anew to change them", Name, specs.SettingsName)
+	return fmt.Sprintf("ConfigMap %s does not exist: the last good values hold, those of ConfigMap %s; make it anew to change them", Name, specs.SettingsName)
 }
 
 func reference(cm *corev1.ConfigMap) *corev1.ObjectReference {
