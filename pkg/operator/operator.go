@@ -39,8 +39,7 @@ import (
 )
 
 const (
-	// name is that of the Lease that the operator at work holds, and the source of
-	// its Events.
+	// name is that of the Lease that the operator at work holds.
 	name = "dotmesh-operator"
 	// container is the operator's, in its own pod.
 	container = "operator"
@@ -179,7 +178,7 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 		servers = pools.NewAPI(mgr.GetClient(), client.ObjectKey{Namespace: cfg.Namespace, Name: pki.SecretOperatorClient}, "dotmesh."+cfg.Namespace+".svc")
 	}
 	c := &certs.Reconciler{
-		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(name), Namespace: cfg.Namespace,
+		Client: mgr.GetClient(), Events: events, Namespace: cfg.Namespace,
 		Extra: cfg.Names, NodeAddresses: true, ExternalEtcd: len(cfg.Etcd) > 0, Now: time.Now,
 	}
 	p := pools.New(pools.Config{
@@ -187,7 +186,7 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 		Events: events, Reporter: report.New(mgr.GetClient(), events, m), Missing: c.Missing, Now: time.Now,
 	})
 	if len(cfg.Etcd) == 0 {
-		if err := etcdOf(cfg, mgr, cluster, s).SetupWithManager(mgr); err != nil {
+		if err := etcdOf(cfg, mgr, cluster, s, events).SetupWithManager(mgr); err != nil {
 			return err
 		}
 	}
@@ -216,9 +215,9 @@ func addUpgrades(mgr ctrl.Manager, version string, s *settings.Settings, registr
 }
 
 // etcdOf runs the operator's own etcd.
-func etcdOf(cfg Config, mgr ctrl.Manager, cluster specs.Cluster, s *settings.Settings) *etcd.Reconciler {
+func etcdOf(cfg Config, mgr ctrl.Manager, cluster specs.Cluster, s *settings.Settings, events *report.Events) *etcd.Reconciler {
 	return &etcd.Reconciler{
-		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(name),
+		Client: mgr.GetClient(), Events: events,
 		Spec: etcd.Spec{Namespace: cfg.Namespace, Image: cfg.EtcdImage, Dotmesh: cluster.Image},
 		Config: func(context.Context) (operatorconfig.Config, bool, error) {
 			inForce, known := s.InForce()

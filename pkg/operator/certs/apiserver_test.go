@@ -4,6 +4,7 @@ package certs
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -25,7 +25,14 @@ import (
 type bench struct {
 	*Reconciler
 	t      *testing.T
-	events chan string
+	events told
+}
+
+// told are Events.
+type told chan string
+
+func (t told) Warning(on *corev1.ObjectReference, reason, note string) {
+	t <- fmt.Sprintf("%s %s %s: %s", on.Kind, on.Name, reason, note)
 }
 
 func newBench(t *testing.T, s *apiserver.Server, namespace string) bench {
@@ -34,8 +41,8 @@ func newBench(t *testing.T, s *apiserver.Server, namespace string) bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	recorder := events.NewFakeRecorder(100)
-	b := bench{&Reconciler{Client: c, Recorder: recorder, Namespace: namespace, Now: time.Now}, t, recorder.Events}
+	told := make(told, 100)
+	b := bench{&Reconciler{Client: c, Events: told, Namespace: namespace, Now: time.Now}, t, told}
 	b.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	b.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: userConfig}})
 	return b

@@ -89,9 +89,10 @@ func (r *Reconciler) tell(ctx context.Context, problem string) error {
 	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: userConfig}, &on); err != nil {
 		return client.IgnoreNotFound(err)
 	}
+	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: on.Namespace, Name: on.Name, UID: on.UID}
 	for reason, text := range map[string]string{"SecretMissing": user, "Certificates": problem} {
 		if text != "" {
-			r.Recorder.Eventf(&on, nil, corev1.EventTypeWarning, reason, "Wait", "%s", text)
+			r.Events.Warning(ref, reason, text)
 		}
 	}
 	return nil

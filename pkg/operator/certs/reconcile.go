@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,10 +36,15 @@ const (
 	mostWait          = 12 * time.Hour // a clock that is set ahead is noticed
 )
 
+// Events tells people of an object.
+type Events interface {
+	Warning(on *corev1.ObjectReference, reason, note string)
+}
+
 // Reconciler keeps the Secrets.
 type Reconciler struct {
 	Client    client.Client
-	Recorder  events.EventRecorder
+	Events    Events
 	Namespace string
 	// Extra are names and addresses that people and other clusters reach the API
 	// by; NodeAddresses adds those of every node.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -17,7 +18,6 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -29,6 +29,13 @@ import (
 
 var errKilled = errors.New("killed")
 
+// told are Events.
+type told chan string
+
+func (t told) Warning(on *corev1.ObjectReference, reason, note string) {
+	t <- fmt.Sprintf("%s %s %s: %s", on.Kind, on.Name, reason, note)
+}
+
 // world is an API server with the controllers that etcd's objects need. The test is
 // scheduler and kubelet.
 type world struct {
@@ -36,7 +43,7 @@ type world struct {
 	t      *testing.T
 	direct client.Client
 	etcd   *fakeEtcd
-	events *events.FakeRecorder
+	events told
 	data   map[string]string
 	// kill is how often, of ten, the operator dies right after it changed something.
 	kill int
@@ -56,7 +63,7 @@ func newWorld(t *testing.T, data map[string]string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, direct: direct, etcd: newFakeEtcd(t), events: events.NewFakeRecorder(1000), data: data}
+	w := &world{t: t, direct: direct, etcd: newFakeEtcd(t), events: make(told, 1000), data: data}
 	chance := rand.New(rand.NewPCG(1, 2))
 	dies := func(err error) error {
 		if err == nil && chance.IntN(10) < w.kill {
@@ -79,7 +86,7 @@ func newWorld(t *testing.T, data map[string]string) *world {
 		},
 	})
 	w.Reconciler = &Reconciler{
-		Client: killed, Recorder: w.events,
+		Client: killed, Events: w.events,
 		Spec: Spec{Namespace: namespace, Image: "etcd:1", Dotmesh: "dotmesh:1"},
 		Config: func(context.Context) (config.Config, bool, error) {
 			c, _, err := config.Parse(w.data)

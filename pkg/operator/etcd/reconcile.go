@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,10 +39,15 @@ type Cluster interface {
 	Close()
 }
 
+// Events tells people of an object.
+type Events interface {
+	Warning(on *corev1.ObjectReference, reason, note string)
+}
+
 // Reconciler runs etcd. An etcd that is not ours has none.
 type Reconciler struct {
-	Client   client.Client
-	Recorder events.EventRecorder
+	Client client.Client
+	Events Events
 	// Spec but for its Class, Nodes and Trust.
 	Spec Spec
 	// Config gives the configuration that holds; false while there is none.
@@ -137,7 +141,8 @@ func (r *Reconciler) tell(ctx context.Context, o *observed, step Step) {
 	}
 	klog.FromContext(ctx).Info("etcd waits", "reason", step.Why)
 	if step.Act {
-		r.Recorder.Eventf(o.set, nil, corev1.EventTypeWarning, "EtcdWaits", "Wait", "%s", step.Why)
+		on := &corev1.ObjectReference{APIVersion: "apps/v1", Kind: "StatefulSet", Namespace: o.set.Namespace, Name: o.set.Name, UID: o.set.UID}
+		r.Events.Warning(on, "EtcdWaits", step.Why)
 	}
 }
 
