@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
 )
 
@@ -30,6 +32,7 @@ type State struct {
 // Node is one that exists.
 type Node struct {
 	Name, Zone string
+	UID        types.UID
 	// Counts tells that servers run there: it matches the nodeSelector, and is not
 	// out of service.
 	Counts bool
@@ -55,6 +58,9 @@ type Volume struct {
 	Node string
 	// Member is whose it is; 0 for the first of a cluster that has not answered yet.
 	Member members.ID
+	// NodeUID tells the node from a later one of its name, which has another disk; ""
+	// while it is not known.
+	NodeUID types.UID
 }
 
 // Pod is a member's process.
@@ -74,7 +80,7 @@ const (
 	Wait           Action = "wait"            // Why, Act
 	WriteBootstrap Action = "write bootstrap" // Bootstrap
 	CreateVolume   Action = "create volume"   // Ordinal, Node, Member (0: the first)
-	MarkVolume     Action = "mark volume"     // Ordinal, Member
+	MarkVolume     Action = "mark volume"     // Ordinal, Member; with the UID of its node
 	DeleteVolume   Action = "delete volume"   // Ordinal
 	Scale          Action = "scale"           // Ordinal: the highest
 	AddMember      Action = "add member"      // Ordinal
@@ -109,7 +115,7 @@ func Next(s State) Step {
 	if told := (Bootstrap{initialCluster(s.Members), true}); s.Begun == nil || *s.Begun != told {
 		return Step{Do: WriteBootstrap, Bootstrap: told}
 	}
-	for _, next := range []func() (Step, bool){s.volumes, s.learner, s.leaving, s.outdated, s.resize} {
+	for _, next := range []func() (Step, bool){s.volumes, s.learner, s.leaving, s.outdated, s.stuck, s.resize} {
 		if step, found := next(); found {
 			return step
 		}
@@ -124,7 +130,7 @@ func (s State) withoutAnswer() Step {
 	}
 	first, exists := s.Volumes[0]
 	switch {
-	case s.Local && !s.Begun.Existing && exists && s.gone(first.Node):
+	case s.Local && !s.Begun.Existing && exists && s.lost(first):
 		return Step{Do: DeleteVolume}
 	case s.Local && !s.Begun.Existing && !exists:
 		return s.createVolume(0, 0)
@@ -148,7 +154,10 @@ func (s State) volumes() (Step, bool) {
 			continue
 		}
 		member, found := s.member(ordinal)
-		if found && volume.Member == member.ID {
+		switch {
+		case found && volume.Member == member.ID && s.isAnew(volume, member):
+			return Step{Do: MarkVolume, Ordinal: ordinal, Member: member.ID}, true
+		case found && volume.Member == member.ID:
 			continue
 		}
 		// One that runs with it has another id after a backup was restored there.
@@ -158,6 +167,14 @@ func (s State) volumes() (Step, bool) {
 		return Step{Do: DeleteVolume, Ordinal: ordinal}, true
 	}
 	return Step{}, false
+}
+
+// isAnew tells whether the volume's node is the one that it always was, though the volume
+// does not say so: that was made before UIDs were kept, or the node has registered anew,
+// and its member is well, which none is without its data.
+func (s State) isAnew(v Volume, m members.Member) bool {
+	i := s.node(v.Node)
+	return i >= 0 && s.Nodes[i].UID != v.NodeUID && (v.NodeUID == "" || m.Healthy)
 }
 
 // learner goes on with the member that is joining.
@@ -170,7 +187,7 @@ func (s State) learner() (Step, bool) {
 		volume, exists := s.Volumes[ordinal]
 		pod := s.Pods[ordinal]
 		switch {
-		case s.Local && exists && s.gone(volume.Node):
+		case s.Local && exists && s.lost(volume):
 			return Step{Do: Remove, Ordinal: ordinal, Member: m.ID}, true
 		case s.Local && !exists:
 			return s.createVolume(ordinal, m.ID), true
@@ -189,22 +206,37 @@ func (s State) learner() (Step, bool) {
 // leaving removes a member that cannot, or is not to, stay where it is, where another
 // can take its place and the others stay a quorum.
 func (s State) leaving() (Step, bool) {
-	for _, m := range s.Members {
-		ordinal, ours := ordinalOf(m)
-		volume, exists := s.Volumes[ordinal]
-		if !ours || !exists || !s.leaves(volume.Node) {
-			continue
+	for _, m := range s.toLeave() {
+		ordinal, _ := ordinalOf(m)
+		if _, found := s.place(ordinal); found || len(s.Members) <= 2 {
+			return Step{Do: Remove, Ordinal: ordinal, Member: m.ID}, true
 		}
-		have := len(s.Members)
-		if s.healthyBut(0) < have/2+1 || s.healthyBut(m.ID) < (have-1)/2+1 {
-			continue // outdated pods may be what is wrong with them
-		}
-		if _, found := s.place(ordinal); !found && have > 2 {
-			return Step{Do: Wait, Act: true, Why: fmt.Sprintf("%s is to leave node %s, and there is no other for it", podName(ordinal), volume.Node)}, true
-		}
-		return Step{Do: Remove, Ordinal: ordinal, Member: m.ID}, true
 	}
 	return Step{}, false
+}
+
+// stuck tells of a member that is to leave and has nowhere to go. All that can be done
+// meanwhile was done before.
+func (s State) stuck() (Step, bool) {
+	for _, m := range s.toLeave() {
+		ordinal, _ := ordinalOf(m)
+		return Step{Do: Wait, Act: true, Why: fmt.Sprintf("%s is to leave node %s, and there is no other for it", podName(ordinal), s.Volumes[ordinal].Node)}, true
+	}
+	return Step{}, false
+}
+
+// toLeave are the members that are to leave their nodes, without each of which the
+// others are a quorum.
+func (s State) toLeave() []members.Member {
+	have := len(s.Members)
+	if s.healthyBut(0) < have/2+1 {
+		return nil // outdated pods may be what is wrong with them
+	}
+	return slices.DeleteFunc(slices.Clone(s.Members), func(m members.Member) bool {
+		ordinal, ours := ordinalOf(m)
+		volume, exists := s.Volumes[ordinal]
+		return !ours || !exists || !s.leaves(volume) || s.healthyBut(m.ID) < (have-1)/2+1
+	})
 }
 
 // broken finds a pod that may run when it is made as it should be now, while no other is
@@ -282,7 +314,7 @@ func (s State) size() int {
 	}
 	if len(s.Members) == 1 && s.Local {
 		only, _ := ordinalOf(s.Members[0])
-		if _, free := s.place(only); free && s.leaves(s.Volumes[only].Node) {
+		if _, free := s.place(only); free && s.leaves(s.Volumes[only]) {
 			return 2
 		}
 	}
@@ -302,7 +334,7 @@ func (s State) createVolume(ordinal int, member members.ID) Step {
 func (s State) place(ordinal int) (string, bool) {
 	used, zones := map[string]bool{}, map[string]bool{}
 	for other, volume := range s.Volumes {
-		used[volume.Node] = true
+		used[volume.Node] = used[volume.Node] || !s.lost(volume)
 		if i := s.node(volume.Node); other != ordinal && i >= 0 {
 			zones[s.Nodes[i].Zone] = true
 		}
@@ -365,18 +397,25 @@ func (s State) gone(node string) bool {
 	return i < 0 || s.Nodes[i].Lost
 }
 
-// leaves tells whether a member is to leave a node: it is gone, or no longer one of
+// lost tells whether a volume's data never comes back, also where another node has the
+// name of its own.
+func (s State) lost(v Volume) bool {
+	i := s.node(v.Node)
+	return s.gone(v.Node) || v.NodeUID != "" && s.Nodes[i].UID != v.NodeUID
+}
+
+// leaves tells whether a member is to leave its node: that is gone, or no longer one of
 // ours, or, where a member could not be replaced afterwards, may be about to go.
-func (s State) leaves(node string) bool {
-	i := s.node(node)
-	return i < 0 || !s.Nodes[i].Counts || s.Nodes[i].Cordoned && len(s.Members) < 3
+func (s State) leaves(v Volume) bool {
+	i := s.node(v.Node)
+	return s.lost(v) || !s.Nodes[i].Counts || s.Nodes[i].Cordoned && len(s.Members) < 3
 }
 
 // lostVolumes are the members whose data is gone.
 func (s State) lostVolumes() []string {
 	var names []string
 	for _, ordinal := range s.ordinals() {
-		if volume, exists := s.Volumes[ordinal]; exists && s.gone(volume.Node) {
+		if volume, exists := s.Volumes[ordinal]; exists && s.lost(volume) {
 			names = append(names, podName(ordinal))
 		}
 	}

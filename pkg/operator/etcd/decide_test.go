@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
 )
 
@@ -52,6 +54,17 @@ func running(on []Node, all ...members.Member) State {
 		s.Volumes[i] = Volume{Node: string(rune('a' + i)), Member: m.ID}
 		s.Pods[i] = Pod{Ready: m.Healthy && !m.Learner}
 	}
+	return s
+}
+
+// replaced has another machine under the name of the third member's node.
+func replaced(s State) State {
+	for i := range s.Nodes {
+		s.Nodes[i].UID = "uid-" + types.UID(s.Nodes[i].Name)
+		s.Volumes[i] = Volume{Node: s.Nodes[i].Name, Member: s.Members[i].ID, NodeUID: s.Nodes[i].UID}
+	}
+	s.Nodes[2].UID = "another"
+	s.Members[2] = down(s.Members[2])
 	return s
 }
 
@@ -114,7 +127,10 @@ func TestBeginningAndGrowing(t *testing.T) {
 		{"two nodes, two voters, one not well", running(nodes("a", "b"), voter(0), down(voter(1))), "wait: 1 of 2"},
 		{"two nodes, one of three voters left on one", running(nodes("a", "b"), voter(0), voter(1), down(voter(2))), "wait, act: dotmesh-etcd-cluster-2 is to leave"},
 		{"five nodes, three voters", running(nodes("a", "b", "c", "d", "e"), voter(0), voter(1), voter(2)), "wait"},
-		{"one node left of three", with(three(), func(s *State) { s.Volumes[1], s.Volumes[2] = Volume{"a", 101}, Volume{"a", 102}; s.Nodes = nodes("a") }), "wait"},
+		{"one node left of three", with(three(), func(s *State) {
+			s.Volumes[1], s.Volumes[2] = Volume{Node: "a", Member: 101}, Volume{Node: "a", Member: 102}
+			s.Nodes = nodes("a")
+		}), "wait"},
 
 		// Joining.
 		{"added, the ConfigMap does not say so", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Begun.Cluster = "old" }), "write bootstrap"},
@@ -140,6 +156,33 @@ func TestLosingAndRolling(t *testing.T) {
 		{"a node left the selector", with(running(nodes("a", "b", "c", "d"), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[0] = Node{Name: "a"} }), "remove member 0 100"},
 		{"a node is gone and another member down", running(nodes("a", "b", "d"), voter(0), down(voter(1)), down(voter(2))), "wait: 1 of 3"},
 		{"one of two members has lost its node", running(nodes("a", "c", "d"), voter(0), down(voter(1))), "wait: etcd gets another member when"},
+
+		// A node that is replaced under its name.
+		{"its member is gone, and the place is free", replaced(three()), "remove member 2 102"},
+		{"removed, its volume is there", with(replaced(three()), func(s *State) {
+			s.Members = s.Members[:2]
+			s.Begun.Cluster = initialCluster(s.Members)
+		}), "delete volume 2"},
+		{"removed, and its volume too", with(replaced(three()), func(s *State) {
+			s.Members = s.Members[:2]
+			s.Begun.Cluster = initialCluster(s.Members)
+			delete(s.Volumes, 2)
+		}), "add member 2"},
+		{"added again, on the same name", with(replaced(three()), func(s *State) {
+			s.Members[2] = added(2)
+			s.Begun.Cluster = initialCluster(s.Members)
+			delete(s.Volumes, 2)
+		}), "create volume 2 on c for 102"},
+		{"a learner's", with(replaced(three()), func(s *State) {
+			s.Members[2] = down(learner(2))
+			s.Begun.Cluster = initialCluster(s.Members)
+		}), "remove member 2 102"},
+		{"another member is down", with(replaced(three()), func(s *State) { s.Members[0] = down(voter(0)) }), "wait: 1 of 3"},
+		{"its member is well: the machine never stopped", with(replaced(three()), func(s *State) { s.Members[2] = voter(2) }), "mark volume 2 of 102"},
+		{"a volume of before UIDs were kept", with(three(), func(s *State) { s.Nodes[2].UID = "u" }), "mark volume 2 of 102"},
+		{"no answer", with(replaced(three()), silent), "wait, act: etcd has lost its quorum: the data of dotmesh-etcd-cluster-2"},
+		{"the first's, before it answered", State{Namespace: namespace, Local: true, Begun: &Bootstrap{Cluster: "x"}, Nodes: []Node{{Name: "a", UID: "new", Counts: true, Takes: true}},
+			Volumes: map[int]Volume{0: {Node: "a", NodeUID: "old"}}}, "delete volume 0"},
 
 		// Moving the only member.
 		{"its node left the selector", with(running(nodes("a", "b"), voter(0)), func(s *State) { s.Nodes[0] = Node{Name: "a"} }), "add member 1"},
@@ -171,8 +214,8 @@ func TestLosingAndRolling(t *testing.T) {
 			s.Begun.Cluster = initialCluster(s.Members)
 		}), "delete volume 2"},
 		{"removed, its volume is gone", with(running(nodes("a", "b", "d"), voter(0), voter(1)), func(s *State) { s.Replicas = 3; s.Pods[2] = Pod{} }), "add member 2"},
-		{"added again, its old volume is there", with(running(nodes("a", "b", "d"), voter(0), voter(1), added(2)), func(s *State) { s.Volumes[2] = Volume{"c", 7} }), "delete volume 2"},
-		{"a backup was restored in its place", with(running(nodes("a"), voter(0)), func(s *State) { s.Volumes[0] = Volume{"a", 7} }), "mark volume 0 of 100"},
+		{"added again, its old volume is there", with(running(nodes("a", "b", "d"), voter(0), voter(1), added(2)), func(s *State) { s.Volumes[2] = Volume{Node: "c", Member: 7} }), "delete volume 2"},
+		{"a backup was restored in its place", with(running(nodes("a"), voter(0)), func(s *State) { s.Volumes[0] = Volume{Node: "a", Member: 7} }), "mark volume 0 of 100"},
 
 		// Losing the quorum.
 		{"no answer", with(three(), silent), "wait: etcd does not answer"},
@@ -199,6 +242,9 @@ func TestLosingAndRolling(t *testing.T) {
 		{"one that is slow while another restarts", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) {
 			s.Pods = map[int]Pod{0: {Ready: true}, 1: old, 2: {Outdated: true}}
 		}), "wait: 2 of 3"},
+		{"one is to leave, and has nowhere to go", with(three(), func(s *State) { s.Nodes[2].Counts, s.Nodes[2].Takes = false, false; s.Pods[0] = old }), "restart pod 0"},
+		{"it tells so when they are as they should be", with(three(), func(s *State) { s.Nodes[2].Counts, s.Nodes[2].Takes = false, false }), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
+		{"one that cannot leave keeps none from it that can", with(running(append(nodes("a", "b", "c"), Node{Name: "d", Zone: "z", Counts: true, Takes: true}), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[1].Counts, s.Nodes[1].Takes = false, false }), "remove member 1 101"},
 		{"the only member", with(running(nodes("a"), voter(0)), func(s *State) { s.Pods[0] = old }), "restart pod 0"},
 	})
 }

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
@@ -111,7 +112,7 @@ func (r *Reconciler) observeNodes(ctx context.Context, o *observed, cfg config.C
 		lost := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
 		counts := cfg.NodeSelector.Matches(n.Labels) && !lost && n.DeletionTimestamp == nil
 		o.state.Nodes = append(o.state.Nodes, Node{
-			Name: n.Name, Zone: n.Labels[corev1.LabelTopologyZone], Lost: lost, Counts: counts, Cordoned: n.Spec.Unschedulable,
+			Name: n.Name, UID: n.UID, Zone: n.Labels[corev1.LabelTopologyZone], Lost: lost, Counts: counts, Cordoned: n.Spec.Unschedulable,
 			Takes: counts && takes(n),
 		})
 	}
@@ -144,7 +145,7 @@ func (r *Reconciler) observeVolumes(ctx context.Context, o *observed) error {
 			continue
 		}
 		o.volumes[ordinal] = v
-		o.state.Volumes[ordinal] = Volume{Node: v.Annotations[nodeAnnotation], Member: parseMember(v.Annotations[memberAnnotation])}
+		o.state.Volumes[ordinal] = Volume{Node: v.Annotations[nodeAnnotation], Member: parseMember(v.Annotations[memberAnnotation]), NodeUID: types.UID(v.Annotations[nodeUIDAnnotation])}
 	}
 	return nil
 }

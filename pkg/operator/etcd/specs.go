@@ -27,9 +27,11 @@ const (
 	specAnnotation = "dotmesh.io/spec"
 	// memberAnnotation of a volume is the member's id, in hex.
 	memberAnnotation = "dotmesh.io/etcd-member"
-	// nodeAnnotation of a volume is the name of its node.
-	nodeAnnotation = "dotmesh.io/node-name"
-	ordinalLabel   = "dotmesh.io/etcd-ordinal"
+	// nodeAnnotation of a volume is the name of its node, nodeUIDAnnotation which of that
+	// name.
+	nodeAnnotation    = "dotmesh.io/node-name"
+	nodeUIDAnnotation = "dotmesh.io/node-uid"
+	ordinalLabel      = "dotmesh.io/etcd-ordinal"
 
 	// Keys of the ConfigMap: etcd reads its flags from such variables too.
 	clusterKey = "ETCD_INITIAL_CLUSTER"
@@ -156,7 +158,7 @@ func (s Spec) Volume(ordinal int, key, location string, node *corev1.Node, membe
 	}}
 	v.Namespace = ""
 	v.Labels[ordinalLabel] = strconv.Itoa(ordinal)
-	v.Annotations = map[string]string{nodeAnnotation: node.Name}
+	v.Annotations = map[string]string{nodeAnnotation: node.Name, nodeUIDAnnotation: string(node.UID)}
 	if member != 0 {
 		v.Annotations[memberAnnotation] = memberText(member)
 	}

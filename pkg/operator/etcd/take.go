@@ -22,7 +22,7 @@ func (r *Reconciler) take(ctx context.Context, o *observed, cluster Cluster, ste
 	case CreateVolume:
 		return r.createVolume(ctx, o, step)
 	case MarkVolume:
-		return r.markVolume(ctx, o.volumes[step.Ordinal], step)
+		return r.markVolume(ctx, o, step)
 	case DeleteVolume:
 		return r.deleteVolume(ctx, o, step.Ordinal)
 	case Scale:
@@ -70,9 +70,12 @@ func (r *Reconciler) createVolume(ctx context.Context, o *observed, step Step) e
 	return err
 }
 
-func (r *Reconciler) markVolume(ctx context.Context, found *corev1.PersistentVolume, step Step) error {
-	marked := found.DeepCopy()
+func (r *Reconciler) markVolume(ctx context.Context, o *observed, step Step) error {
+	marked := o.volumes[step.Ordinal].DeepCopy()
 	metav1.SetMetaDataAnnotation(&marked.ObjectMeta, memberAnnotation, memberText(step.Member))
+	if node := o.nodes[marked.Annotations[nodeAnnotation]]; node != nil {
+		metav1.SetMetaDataAnnotation(&marked.ObjectMeta, nodeUIDAnnotation, string(node.UID))
+	}
 	return r.Client.Update(ctx, marked)
 }
 
@@ -123,7 +126,8 @@ func (r *Reconciler) deletePod(ctx context.Context, o *observed, ordinal int) er
 	if pod == nil {
 		return nil
 	}
-	if pod.Spec.NodeName != "" && o.state.gone(pod.Spec.NodeName) {
+	volume, local := o.state.Volumes[ordinal]
+	if pod.Spec.NodeName != "" && (o.state.gone(pod.Spec.NodeName) || local && o.state.lost(volume)) {
 		return r.delete(ctx, pod, client.GracePeriodSeconds(0))
 	}
 	if pod.DeletionTimestamp != nil {
