@@ -59,7 +59,7 @@ func (c *fakeCluster) start(pod *fakePod, n *fakeNode, p *fakePVC) {
 	} else if on.host != n.host {
 		return // a disk that an earlier machine of the name had never comes
 	}
-	pod.Phase, pod.Ready, pod.WasReady = corev1.PodRunning, pod.holder, pod.holder
+	pod.Phase, pod.Ready, pod.WasReady, pod.Version = corev1.PodRunning, pod.holder, pod.holder, c.write()
 }
 
 // serve is the server's start: it asks the registry, then it imports.

@@ -179,7 +179,7 @@ func (v *view) serve(p PVC, given bool) []Action {
 	case holder.Deleting:
 		return nil
 	case holder.hasEnded(), v.neverRan(*holder, p):
-		return []Action{DeleteHolder{holder.ref()}}
+		return []Action{DeleteHolder{holder.asSeen()}}
 	case !holder.isRunning():
 		return nil
 	case server == nil:

@@ -134,7 +134,7 @@ func (c *fakeCluster) podDies(pod *fakePod) {
 	case !pod.holder && c.random.IntN(2) == 0:
 		pod.Deleting = true
 	case c.random.IntN(2) == 0:
-		pod.Phase, pod.Ready = corev1.PodFailed, false
+		pod.Phase, pod.Ready, pod.Version = corev1.PodFailed, false, c.write()
 	}
 }
 

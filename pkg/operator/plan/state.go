@@ -78,8 +78,9 @@ type PVC struct {
 
 // Pod is a server or a holder.
 type Pod struct {
-	Name string
-	UID  types.UID
+	Name    string
+	UID     types.UID
+	Version string // its resourceVersion
 	// Node and PVC are what it was made for, from its annotations; PVC is "" in the
 	// storage mode local, and Generation 0.
 	Node, PVC  string
@@ -103,6 +104,9 @@ func (p Pod) hasEnded() bool { return p.Phase == corev1.PodFailed || p.Phase == 
 func (p Pod) isRunning() bool { return p.Phase == corev1.PodRunning && !p.Deleting }
 
 func (p Pod) ref() PodRef { return PodRef{Name: p.Name, UID: p.UID} }
+
+// asSeen is ref for what would be wrong if the pod has begun to run meanwhile.
+func (p Pod) asSeen() PodRef { return PodRef{Name: p.Name, UID: p.UID, Version: p.Version} }
 
 // Server is a server pod and what it told of itself.
 type Server struct {

@@ -133,7 +133,11 @@ func (p *Pools) deletePVC(ctx context.Context, a plan.DeletePVC) error {
 
 // deletePod deletes one pod, and none that was made in its place.
 func (p *Pools) deletePod(ctx context.Context, ref plan.PodRef) error {
-	opts := []client.DeleteOption{client.Preconditions{UID: &ref.UID}}
+	only := client.Preconditions{UID: &ref.UID}
+	if ref.Version != "" {
+		only.ResourceVersion = &ref.Version
+	}
+	opts := []client.DeleteOption{only}
 	if ref.Force() {
 		if err := p.stillDead(ctx, ref.Dead); err != nil {
 			return err
