@@ -145,8 +145,7 @@ func TestBeginningAndGrowing(t *testing.T) {
 	})
 }
 
-func TestLosingAndRolling(t *testing.T) {
-	old := Pod{Ready: true, Outdated: true}
+func TestLosing(t *testing.T) {
 	decide(t, []decision{
 		// Losing a node.
 		{"a node is gone, no other", running(nodes("a", "b"), voter(0), voter(1), down(voter(2))), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
@@ -227,8 +226,12 @@ func TestLosingAndRolling(t *testing.T) {
 		}), "wait: etcd does not answer"},
 		{"no answer, an outdated pod is slow", with(three(), func(s *State) { silent(s); s.Pods[1] = Pod{Outdated: true} }), "wait: etcd does not answer"},
 		{"no answer, an outdated pod is well", with(three(), func(s *State) { silent(s); s.Pods[1] = Pod{Outdated: true, Ready: true} }), "wait: etcd does not answer"},
+	})
+}
 
-		// Rolling.
+func TestRolling(t *testing.T) {
+	old := Pod{Ready: true, Outdated: true}
+	decide(t, []decision{
 		{"all outdated", with(three(), func(s *State) {
 			s.Pods = map[int]Pod{0: old, 1: old, 2: old}
 		}), "restart pod 0"},
