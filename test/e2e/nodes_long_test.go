@@ -5,7 +5,7 @@ package e2e
 import "testing"
 
 // threeLocalNodes each have a pool on their own disk.
-var threeLocalNodes = site{nodes: 3, install: localPools.install, again: (*world).meetOperator, parts: operated}
+var threeLocalNodes = site{nodes: 3, install: localPools.install(), again: (*world).meetOperator, parts: operated}
 
 // TestLocalPools plays what takes longer in the storage mode local.
 func TestLocalPools(t *testing.T) {
@@ -22,7 +22,7 @@ func TestLocalPools(t *testing.T) {
 // threeCloudNodes have their pools on disks of the cloud from the beginning.
 var threeCloudNodes = site{
 	nodes: 3, cloudDisks: true, other: next,
-	install: cloudPools.install,
+	install: cloudPools.install(),
 	again:   (*world).meetOperator,
 	parts:   operated,
 }

@@ -17,7 +17,7 @@ var operated = []string{"deploy/dotmesh-operator", "ds/dotmesh-node", "deploy/do
 // threeNodes have disks of a cloud, and begin with a pool of the first one's own.
 var threeNodes = site{
 	nodes: 3, cloudDisks: true, other: next,
-	install: oneLocalPool.install,
+	install: oneLocalPool.install(),
 	again:   (*world).meetOperator,
 	parts:   operated,
 }

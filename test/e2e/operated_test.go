@@ -74,9 +74,14 @@ func (d deployment) objects(w *world, image string) (string, error) {
 	return strings.ReplaceAll(text, lab.DotmeshImage, image), err
 }
 
-// install makes the namespace and the Secret, and applies the two files: the operator
-// makes the rest.
-func (d deployment) install(w *world, ctx context.Context) error {
+// install is for a site.
+func (d deployment) install() func(*world, context.Context) error {
+	return func(w *world, ctx context.Context) error { return w.installOperated(ctx, d) }
+}
+
+// installOperated makes the namespace and the Secret, and applies the two files: the
+// operator makes the rest.
+func (w *world) installOperated(ctx context.Context, d deployment) error {
 	key := make([]byte, 24)
 	if _, err := rand.Read(key); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 // scenePVCPerNode installs the storage mode: each node has a pool on a disk of the
 // cloud, held by a pod that is not the server.
 func scenePVCPerNode(t *testing.T) {
-	inSystem(t, bootLimit, cloudPools.install)
+	inSystem(t, bootLimit, cloudPools.install())
 	sys := kube{t: t, ns: system}
 	for _, node := range suite.cluster.Nodes() {
 		pvc := poolClaim(sys, node)
