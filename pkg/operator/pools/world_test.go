@@ -397,10 +397,10 @@ func (w *world) attachments(volume string) []storagev1.VolumeAttachment {
 func (w *world) attach(volume, node string) bool {
 	w.Helper()
 	if have := w.attachments(volume); len(have) > 0 {
-		return len(have) == 1 && have[0].Spec.NodeName == node && have[0].Labels[host] == w.host(node)
+		return len(have) == 1 && have[0].Spec.NodeName == node && have[0].Annotations[host] == w.host(node)
 	}
 	a := &storagev1.VolumeAttachment{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "csi-", Labels: map[string]string{host: w.host(node)}},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "csi-", Annotations: map[string]string{host: w.host(node)}},
 		Spec:       storagev1.VolumeAttachmentSpec{Attacher: "disk.test", NodeName: node, Source: storagev1.VolumeAttachmentSource{PersistentVolumeName: &volume}},
 	}
 	w.must(w.client.Create(w.Context(), a))
