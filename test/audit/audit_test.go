@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -76,7 +77,7 @@ func log(t *testing.T) string {
 }
 
 func TestRead(t *testing.T) {
-	got, err := Read(strings.NewReader(log(t)), "dotmesh")
+	got, err := Read(strings.NewReader(log(t)), "dotmesh", time.Time{})
 	want := []Request{
 		{Account: "operator", Resource: "pods", Verb: "list", Agent: "dotmesh"},
 		{Account: "operator", Resource: "pods", Verb: "watch", Agent: "dotmesh"},
@@ -88,23 +89,28 @@ func TestRead(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v\n%v, want %v", got, err, want)
 	}
+	later, err := Read(strings.NewReader(log(t)), "dotmesh", time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC))
+	want = slices.DeleteFunc(want, func(r Request) bool { return r.Forbidden })
+	if err != nil || !slices.Equal(later, want) {
+		t.Errorf("without what was refused before: got %v\n%v, want %v", later, err, want)
+	}
 }
 
 func TestReadOfALogThatIsWritten(t *testing.T) {
 	whole := log(t)
-	cut, err := Read(strings.NewReader(whole[:len(whole)-20]), "dotmesh")
+	cut, err := Read(strings.NewReader(whole[:len(whole)-20]), "dotmesh", time.Time{})
 	if err != nil || len(cut) == 0 {
 		t.Errorf("got %v, %v of a log with half a line at its end", cut, err)
 	}
 	for _, bad := range []string{"garbage\n", "{}\n", `{"kind":"Event","apiVersion":"audit.k8s.io/v1beta1"}` + "\n"} {
-		if got, err := Read(strings.NewReader(bad+whole), "dotmesh"); err == nil || !strings.Contains(err.Error(), "line 1") {
+		if got, err := Read(strings.NewReader(bad+whole), "dotmesh", time.Time{}); err == nil || !strings.Contains(err.Error(), "line 1") {
 			t.Errorf("%q: got %v, %v, want an error", bad, got, err)
 		}
 	}
 }
 
 func TestCompare(t *testing.T) {
-	requests, err := Read(strings.NewReader(log(t)), "dotmesh")
+	requests, err := Read(strings.NewReader(log(t)), "dotmesh", time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

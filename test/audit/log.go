@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Request is one that a ServiceAccount made, of a resource.
@@ -36,7 +37,9 @@ type event struct {
 	Verb       string
 	UserAgent  string
 	User       struct{ Username string }
-	ObjectRef  *struct {
+	// RequestReceivedTimestamp is the API server's clock.
+	RequestReceivedTimestamp time.Time
+	ObjectRef                *struct {
 		Resource, Namespace, Name, APIGroup, Subresource string
 	}
 	ResponseStatus *struct{ Code int }
@@ -52,9 +55,9 @@ const (
 )
 
 // Read gives the requests of namespace's ServiceAccounts in a log of the API
-// server, each kind of them once. The last line may have been cut off: a log is
+// server, each kind of them once, but for those that were refused before a time. The last line may have been cut off: a log is
 // read while it is written.
-func Read(log io.Reader, namespace string) ([]Request, error) {
+func Read(log io.Reader, namespace string, refused time.Time) ([]Request, error) {
 	lines, seen := bufio.NewReader(log), map[Request]bool{}
 	var all []Request
 	for n := 1; ; n++ {
@@ -65,7 +68,7 @@ func Read(log io.Reader, namespace string) ([]Request, error) {
 		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
-		r, ours, err := parse(line, namespace)
+		r, ours, err := parse(line, namespace, refused)
 		if err != nil {
 			return nil, fmt.Errorf("line %d of the audit log: %w", n, err)
 		}
@@ -78,7 +81,7 @@ func Read(log io.Reader, namespace string) ([]Request, error) {
 
 // parse gives the request of a line, if it is one to compare: an account of ours
 // asked something of a resource, and was answered.
-func parse(line []byte, namespace string) (Request, bool, error) {
+func parse(line []byte, namespace string, refused time.Time) (Request, bool, error) {
 	var e event
 	if err := json.Unmarshal(line, &e); err != nil {
 		return Request{}, false, err
@@ -99,5 +102,5 @@ func parse(line []byte, namespace string) (Request, bool, error) {
 	}
 	r.Agent, _, _ = strings.Cut(e.UserAgent, "/")
 	r.Forbidden = e.ResponseStatus != nil && e.ResponseStatus.Code == http.StatusForbidden && e.Annotations[decision] != allowed
-	return r, true, nil
+	return r, !r.Forbidden || !e.RequestReceivedTimestamp.Before(refused), nil
 }

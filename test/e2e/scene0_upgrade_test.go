@@ -5,7 +5,9 @@ package e2e
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
@@ -44,8 +46,11 @@ func sceneUpgrade(t *testing.T) {
 	if got := sys.kubectl("get", "pod", "-l", serverSelector, "-o", "jsonpath={.items[*].spec.containers[*].image}"); got != beforeImage {
 		t.Fatalf("the server's image is %s", got)
 	}
+	old := sys.kubectl("get", "pod", "-l", "app.kubernetes.io/component=controller", "-o", "name")
 	sys.kubectl("apply", "-k", filepath.Join(suite.repo, "deploy/overlays/lab"))
 	inSystem(t, bootLimit, (*world).ready)
+	sys.wait(podLimit, "delete", strings.Fields(old)...)
+	suite.upgraded = time.Now()
 	if got := sys.kubectl("get", "pod", "-l", serverSelector, "-o", "jsonpath={.items[*].spec.containers[*].image}"); got != lab.DotmeshImage {
 		t.Errorf("after the upgrade the server's image is %s", got)
 	}

@@ -45,7 +45,7 @@ func granted(t *testing.T) []audit.Grant {
 	return grants
 }
 
-// requests are those of the whole run.
+// requests are those of the whole run, but for what the version before was refused.
 func requests(t *testing.T) []audit.Request {
 	t.Helper()
 	logs, err := suite.cluster.AuditLogs()
@@ -58,7 +58,7 @@ func requests(t *testing.T) []audit.Request {
 		if err != nil {
 			t.Fatal(err)
 		}
-		asked, err := audit.Read(f, system)
+		asked, err := audit.Read(f, system, suite.upgraded)
 		_ = f.Close()
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)

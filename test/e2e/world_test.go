@@ -38,7 +38,9 @@ type world struct {
 	logs   string
 	keep   bool
 	apiKey string
-	dmLock sync.Mutex
+	// upgraded is when the pods of an earlier version were gone; zero for none.
+	upgraded time.Time
+	dmLock   sync.Mutex
 }
 
 // newWorld gives a world that must be closed also when there is an error.
