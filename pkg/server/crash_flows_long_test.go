@@ -239,7 +239,7 @@ func crashStarts() []crashStart {
 				t.Errorf("readonly of a recovered volume: got %q, %v", got, err)
 			}
 		}},
-		{name: "join", recover: true, setup: history, before: func(x *matrix) { x.recoverAnother() }, check: func(t *testing.T, x *matrix) {
+		{name: "recover a second pool", recover: true, setup: history, before: func(x *matrix) { x.recoverAnother() }, check: func(t *testing.T, x *matrix) {
 			if err := stage("a")(x.live.running); err != nil {
 				t.Errorf("a volume of a pool that joined cannot be staged: %v", err)
 			}
