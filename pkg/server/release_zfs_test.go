@@ -5,6 +5,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -167,7 +168,7 @@ func TestReleaseOfAPool(t *testing.T) {
 	}
 	unmount()
 	must(t, r.Volumes.UnpublishVolume, &v1.UnpublishVolumeRequest{Volume: volume.Id, Node: node})
-	refusedFor(t, r, "sleep (process ")
+	refusedFor(t, r, fmt.Sprintf("(process %d)", private.Process.Pid))
 	if err := private.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
