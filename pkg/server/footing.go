@@ -70,16 +70,26 @@ func findFooting(ctx context.Context, st *store.Store, root engine.Identity, lea
 	case root.Cluster == "":
 		return f, nil
 	}
-	return f.ofAnother(ctx, st, root.Cluster, leave)
+	return f.ofAnother(ctx, st, root, leave)
 }
 
 // ofAnother is about a pool of another cluster than the registry's, which may be one
-// that was never used.
-func (f footing) ofAnother(ctx context.Context, st *store.Store, owner string, leave bool) (footing, error) {
-	empty, err := st.Empty(ctx)
-	switch {
-	case err != nil:
+// that was never used. One that another pool has begun, though nothing was made in it
+// yet, is not given another identity: that pool's server goes on, and could never come
+// back to what it makes.
+func (f footing) ofAnother(ctx context.Context, st *store.Store, root engine.Identity, leave bool) (footing, error) {
+	empty, err1 := st.Empty(ctx)
+	pools, err2 := st.ListPools(ctx)
+	if err := firstError(err1, err2); err != nil {
 		return footing{}, err
+	}
+	owner := root.Cluster
+	for _, p := range pools {
+		if empty && leave && p.Value.ID != root.Pool {
+			return footing{}, dot.Precondition("the new pool %s of node %q has begun cluster %s in the registry: take that node out, delete its pool, which holds nothing yet, and begin again with an empty etcd", p.Value.ID, p.Value.Node, f.id)
+		}
+	}
+	switch {
 	case empty:
 		return f.recovering(owner, leave, "the registry is of cluster %s, and holds nothing, but the pool belongs to cluster %s: check --etcd-endpoints, and if that cluster's registry is lost, have it rebuilt from the pools", f.id, owner)
 	case leave:

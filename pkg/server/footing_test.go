@@ -53,6 +53,8 @@ func TestFooting(t *testing.T) {
 		{what: "the registry is lost, recover", owner: ours, recover: true, id: ours, recovers: true},
 		{what: "a registry that was never used", holds: []func(*store.Txn){key(other)}, owner: ours, recover: true, id: ours, recovers: true},
 		{what: "a registry that was never used, no leave", holds: []func(*store.Txn){key(other)}, owner: ours, refused: "start with --recover"},
+		{what: "a registry that another pool has begun", holds: []func(*store.Txn){key(other), known(dot.PoolIDOf(8))}, owner: ours, recover: true, refused: "has begun cluster"},
+		{what: "a registry that this pool was in once", holds: []func(*store.Txn){key(other), known(pool)}, owner: ours, recover: true, id: ours, recovers: true},
 		{what: "another registry in use", holds: []func(*store.Txn){key(other), used}, owner: ours, id: other}, // the engine refuses it
 		// Leave to recover may stay: a restart is a start as usual.
 		{what: "our registry in use, recover", holds: []func(*store.Txn){key(ours), used, known(pool)}, owner: ours, seen: 3, recover: true, id: ours},

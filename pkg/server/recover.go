@@ -209,6 +209,11 @@ func (b *batch) add(keys int, change func(*store.Txn)) {
 	}
 	change(b.txn)
 	b.size += keys
+	// A record is far less than the other half: a commit's, with a message that JSON
+	// escapes, has up to 100 KiB.
+	if b.txn.Bytes() > store.MaxTxnBytes/2 {
+		b.err = b.flush()
+	}
 }
 
 func (b *batch) flush() error {

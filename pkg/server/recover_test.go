@@ -297,7 +297,7 @@ func TestPoolIsAddedInPieces(t *testing.T) {
 		d := dot.Dot{ID: dot.NewID(), FullName: name}
 		b := dot.Branch{ID: dot.NewBranchID(), Dot: d.ID, Name: dot.MasterBranch}
 		inv.Branches = append(inv.Branches, engine.FoundBranch{Dot: d, Branch: b, Volumes: []dot.Volume{{ID: dot.VolumeIDOf(name.String())}}})
-		inv.Commits = append(inv.Commits, engine.FoundCommit{Commit: dot.Commit{ID: dot.NewCommitID(), Dot: d.ID, Branch: b.ID, CSIName: name.String()}})
+		inv.Commits = append(inv.Commits, engine.FoundCommit{Commit: dot.Commit{ID: dot.NewCommitID(), Dot: d.ID, Branch: b.ID, CSIName: name.String(), Message: strings.Repeat("<", 8000)}})
 	}
 	mark := s.Txn().PutRecovery(store.Recovery{Cluster: "c", Pool: pool})
 	if err := mark.Commit(t.Context()); err != nil {

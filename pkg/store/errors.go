@@ -76,7 +76,7 @@ func away(err error) bool {
 	var typed rpctypes.EtcdError
 	if errors.As(err, &typed) {
 		code = typed.Code()
-	} else if code == codes.Unknown {
+	} else if _, answered := status.FromError(err); answered && code == codes.Unknown {
 		return true // nothing that etcd says: an answer of another kind, or half of one
 	}
 	switch code {

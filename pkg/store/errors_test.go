@@ -25,6 +25,7 @@ func TestFault(t *testing.T) {
 		"too large":           {rpctypes.ErrRequestTooLarge, dot.CodeInternal},
 		"another user":        {rpctypes.ErrPermissionDenied, dot.CodeInternal},
 		"no sense":            {status.Error(codes.InvalidArgument, "key is not provided"), dot.CodeInternal},
+		"our own":             {errors.New("encode a record"), dot.CodeInternal},
 		"an earlier revision": {ErrWentBack, dot.CodeUnavailable},
 	} {
 		if got := s.fault(t.Context(), "read a thing", c.err); dot.CodeOf(got) != c.want || !errors.Is(got, c.err) {

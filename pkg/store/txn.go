@@ -15,7 +15,7 @@ import (
 // spare, --max-request-bytes).
 const (
 	maxTxnOps   = 128
-	maxTxnBytes = 1 << 20
+	MaxTxnBytes = 1 << 20 // of keys and values
 )
 
 // Points that every transaction passes.
@@ -147,7 +147,8 @@ func (t *Txn) Commit(ctx context.Context) error {
 // Record that it put.
 func (t *Txn) Revision() int64 { return t.revision }
 
-func (t *Txn) sizes() error {
+// Bytes is how much its changes have, of the [MaxTxnBytes] that etcd takes.
+func (t *Txn) Bytes() int {
 	bytes := 0
 	for _, c := range t.changes {
 		bytes += len(t.s.full(c.key))
@@ -155,7 +156,12 @@ func (t *Txn) sizes() error {
 			bytes += len(*c.value)
 		}
 	}
-	if len(t.changes) > maxTxnOps || len(t.conditions) > maxTxnOps || bytes > maxTxnBytes {
+	return bytes
+}
+
+func (t *Txn) sizes() error {
+	bytes := t.Bytes()
+	if len(t.changes) > maxTxnOps || len(t.conditions) > maxTxnOps || bytes > MaxTxnBytes {
 		t.fail(dot.Errorf(dot.CodeInternal, "a transaction of %d changes and %d conditions with %d bytes is more than etcd takes at once", len(t.changes), len(t.conditions), bytes))
 	}
 	return t.err

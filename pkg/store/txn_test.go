@@ -123,7 +123,7 @@ func TestTransactionsThatCannotBeAreRefusedBeforeEtcd(t *testing.T) {
 	for i := range maxTxnOps + 1 {
 		many.PutPool(dot.Pool{ID: dot.PoolIDOf(uint64(i + 1))})
 	}
-	large := s.Txn().PutCommit(dot.Commit{ID: dot.NewCommitID(), Dot: dot.NewID(), Branch: dot.NewBranchID(), Message: strings.Repeat("x", maxTxnBytes)})
+	large := s.Txn().PutCommit(dot.Commit{ID: dot.NewCommitID(), Dot: dot.NewID(), Branch: dot.NewBranchID(), Message: strings.Repeat("x", MaxTxnBytes)})
 	for name, txn := range map[string]*Txn{
 		"too many": many, "too large": large,
 		"no id":    s.Txn().PutDot(dot.Dot{State: dot.Ready}),

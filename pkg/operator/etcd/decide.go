@@ -137,7 +137,7 @@ func (s State) withoutAnswer() Step {
 	case s.Replicas == 0:
 		return Step{Do: Scale, Ordinal: 0}
 	}
-	if ordinal, found := s.broken(); found {
+	if ordinal, found := s.broken(); found { // whoever is away: there is no quorum to keep
 		return Step{Do: Restart, Ordinal: ordinal}
 	}
 	if lost := s.lostVolumes(); len(lost) > 0 && s.Begun.Existing {
@@ -155,7 +155,7 @@ func (s State) volumes() (Step, bool) {
 		}
 		member, found := s.member(ordinal)
 		switch {
-		case found && volume.Member == member.ID && s.isAnew(volume, member):
+		case found && volume.Member == member.ID && s.isAnew(volume):
 			return Step{Do: MarkVolume, Ordinal: ordinal, Member: member.ID}, true
 		case found && volume.Member == member.ID:
 			continue
@@ -170,11 +170,12 @@ func (s State) volumes() (Step, bool) {
 }
 
 // isAnew tells whether the volume's node is the one that it always was, though the volume
-// does not say so: that was made before UIDs were kept, or the node has registered anew,
-// and its member is well, which none is without its data.
-func (s State) isAnew(v Volume, m members.Member) bool {
+// does not say so: that was made before UIDs were kept. A node that has registered anew
+// counts as another one also where its member is well: one that lost its data can be, and
+// has forgotten what it had acknowledged.
+func (s State) isAnew(v Volume) bool {
 	i := s.node(v.Node)
-	return i >= 0 && s.Nodes[i].UID != v.NodeUID && (v.NodeUID == "" || m.Healthy)
+	return i >= 0 && s.Nodes[i].UID != v.NodeUID && v.NodeUID == ""
 }
 
 // learner goes on with the member that is joining.
@@ -239,27 +240,32 @@ func (s State) toLeave() []members.Member {
 	})
 }
 
-// broken finds a pod that may run when it is made as it should be now, while no other is
-// being replaced.
+// broken finds a pod that may run when it is made as it should be now.
 func (s State) broken() (ordinal int, found bool) {
-	for _, other := range s.Pods {
-		if other.Deleting {
-			return 0, false
-		}
-	}
 	for _, ordinal := range s.ordinals() {
 		pod := s.Pods[ordinal]
-		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !member.Healthy {
+		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !pod.Deleting && !member.Healthy {
 			return ordinal, true
 		}
 	}
 	return 0, false
 }
 
+// replacing tells whether a pod is ending that may still be a member. One that is broken
+// is none: on a node without power it ends for as long as that is away.
+func (s State) replacing() bool {
+	for _, pod := range s.Pods {
+		if pod.Deleting && !pod.Broken {
+			return true
+		}
+	}
+	return false
+}
+
 // outdated replaces pods one after another: those that are broken first, others only
 // while every member is well.
 func (s State) outdated() (Step, bool) {
-	if ordinal, found := s.broken(); found {
+	if ordinal, found := s.broken(); found && !s.replacing() {
 		return Step{Do: Restart, Ordinal: ordinal}, true
 	}
 	well := s.healthyBut(0) == len(s.Members)
