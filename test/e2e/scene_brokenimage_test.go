@@ -18,10 +18,7 @@ import (
 func sceneBrokenImage(t *testing.T) {
 	k, sys := newKube(t, "e2e-broken"), kube{t: t, ns: system}
 	broken := suite.cluster.Node(2)
-	k.apply(claim{name: "data"}, on(broken.Name(), writerPod{name: "writer", claim: "data"}))
-	k.waitReady("writer")
-	f := follow(t, k, "writer")
-	waitAcks(t, f, 5)
+	f := k.writeOn(broken)
 
 	ctx, cancel := inTime(t, callLimit)
 	defer cancel()
@@ -29,13 +26,7 @@ func sceneBrokenImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	sys.kubectl("cordon", broken.Name()) // the operator has to run, elsewhere
-	inSystem(t, 10*time.Minute, func(w *world, ctx context.Context) error {
-		objects, err := cloudPools.objects(w, nextImage)
-		if err != nil {
-			return err
-		}
-		return w.cluster.Apply(ctx, []byte(objects))
-	})
+	applyNext(t)
 	sys.kubectl("rollout", "status", "deploy/dotmesh-operator", "--timeout="+seconds(callLimit))
 	sys.kubectl("rollout", "status", "deploy/dotmesh-controller", "--timeout="+seconds(callLimit))
 	sys.kubectl("uncordon", broken.Name())
@@ -83,7 +74,6 @@ func serverImages(sys kube) map[string]string {
 // server is what is known of one's pod.
 type server struct {
 	made, ready string // times, as Kubernetes writes them
-	version     string
 }
 
 // awaitVersion waits until every node's server is ready and of a version, and gives
@@ -103,7 +93,7 @@ func awaitVersion(t *testing.T, version string) (servers []server) {
 			if len(f) != 4 || f[1] != "True" || f[3] != version {
 				return fmt.Errorf("%s", out)
 			}
-			servers = append(servers, server{made: f[0], ready: f[2], version: f[3]})
+			servers = append(servers, server{made: f[0], ready: f[2]})
 		}
 		if len(servers) < len(suite.cluster.Nodes()) {
 			return fmt.Errorf("there are %d servers", len(servers))

@@ -130,7 +130,7 @@ func sceneNodeComesAndGoes(t *testing.T) {
 	if got := sys.get("pvc/"+pvc, "{.status.phase}"); got != "Bound" {
 		t.Errorf("the claim of the removed node's pool is %q", got)
 	}
-	checkDisk(t, "", nil)
+	checkMisuses(t)
 }
 
 // addNode boots a node more.

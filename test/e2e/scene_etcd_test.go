@@ -57,10 +57,7 @@ func sceneEtcdLosesAMember(t *testing.T) {
 func sceneEtcdIsLost(t *testing.T) {
 	sys := kube{t: t, ns: system}
 	k := newKube(t, "e2e-etcd-lost")
-	node := suite.cluster.Nodes()[1]
-	k.apply(claim{name: "data"}, on(node.Name(), writerPod{name: "writer", claim: "data"}))
-	k.waitReady("writer")
-	f := follow(t, k, "writer")
+	f := k.writeOn(suite.cluster.Nodes()[1])
 	kept := keepOnEachNode(t, "e2e-etcd-kept")
 	waitAcks(t, f, 5)
 	sys.kubectl("delete", "pvc", "-l", "app.kubernetes.io/component=etcd", "--wait=false")

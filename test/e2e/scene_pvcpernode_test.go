@@ -46,15 +46,22 @@ func serverOn(sys kube, node *lab.Node) string {
 	return sys.kubectl("get", "pod", "-l", serverSelector, "-o", `jsonpath={.items[?(@.spec.nodeName=="`+node.Name()+`")].metadata.name}`)
 }
 
+// writeOn has a pod write on a node, to the claim "data" of a dot there.
+func (k kube) writeOn(node *lab.Node) *follower {
+	k.t.Helper()
+	k.apply(claim{name: "data"}, on(node.Name(), writerPod{name: "writer", claim: "data"}))
+	k.waitReady("writer")
+	f := follow(k.t, k, "writer")
+	waitAcks(k.t, f, 10)
+	return f
+}
+
 // sceneInterruptions: who writes does not notice that the server is killed, that its
 // pod is deleted, and that all of dotmesh is upgraded.
 func sceneInterruptions(t *testing.T) {
 	k, sys := newKube(t, "e2e-interruptions"), kube{t: t, ns: system}
 	node := suite.cluster.Node(2)
-	k.apply(claim{name: "data"}, on(node.Name(), writerPod{name: "writer", claim: "data"}))
-	k.waitReady("writer")
-	f := follow(t, k, "writer")
-	waitAcks(t, f, 5)
+	f := k.writeOn(node)
 	disk := sys.get("pv/"+sys.get("pvc/"+poolClaim(sys, node), "{.spec.volumeName}"), "{.spec.csi.volumeHandle}")
 
 	killServerOn(t, node)
@@ -69,8 +76,8 @@ func sceneInterruptions(t *testing.T) {
 	checkDisk(t, disk, node)
 }
 
-// checkDisk sees that a disk, if one is given, is on a node, and that none was ever
-// taken from one that used it.
+// checkDisk sees that a disk is on a node, and that none was ever taken from one that
+// used it.
 func checkDisk(t *testing.T, disk string, node *lab.Node) {
 	t.Helper()
 	disks, err := suite.cluster.Disks().List()
@@ -82,6 +89,12 @@ func checkDisk(t *testing.T, disk string, node *lab.Node) {
 			t.Errorf("the disk is on %q, want %s", d.Node, node.Name())
 		}
 	}
+	checkMisuses(t)
+}
+
+// checkMisuses sees that no disk was ever taken from a node that used it.
+func checkMisuses(t *testing.T) {
+	t.Helper()
 	if misuses, err := suite.cluster.Disks().Misuses(); err != nil || len(misuses) > 0 {
 		t.Errorf("disks were detached in use: %+v, %v", misuses, err)
 	}
@@ -123,17 +136,22 @@ func deleteServerOn(t *testing.T, node *lab.Node) {
 	})
 }
 
-// upgrade applies the rendered file with another version's image. Servers are
-// replaced one by one, each when the last one is ready.
-func upgrade(t *testing.T) {
+// applyNext applies the rendered file with another version's image.
+func applyNext(t *testing.T) {
 	t.Helper()
-	inSystem(t, 15*time.Minute, func(w *world, ctx context.Context) error {
+	inSystem(t, callLimit, func(w *world, ctx context.Context) error {
 		objects, err := cloudPools.objects(w, nextImage)
 		if err != nil {
 			return err
 		}
 		return w.cluster.Apply(ctx, []byte(objects))
 	})
+}
+
+// upgrade goes to the next version. Servers are replaced one by one, each when the last one is ready.
+func upgrade(t *testing.T) {
+	t.Helper()
+	applyNext(t)
 	servers := awaitVersion(t, nextVersion)
 	for i := range servers[1:] {
 		if before, next := servers[i], servers[i+1]; next.made < before.ready {
@@ -151,10 +169,7 @@ func upgrade(t *testing.T) {
 func sceneNodeIsReplaced(t *testing.T) {
 	k, sys := newKube(t, "e2e-replaced"), kube{t: t, ns: system}
 	old := suite.cluster.Node(2)
-	k.apply(claim{name: "data"}, on(old.Name(), writerPod{name: "writer", claim: "data"}))
-	k.waitReady("writer")
-	f := follow(t, k, "writer")
-	waitAcks(t, f, 10)
+	f := k.writeOn(old)
 	pvc := poolClaim(sys, old)
 
 	replacement := replace(t, old, f.stop)

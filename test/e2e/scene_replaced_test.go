@@ -106,9 +106,7 @@ func sceneEachNodeIsReplaced(t *testing.T) {
 	k, sys := newKube(t, "e2e-each"), kube{t: t, ns: system}
 	kept := keepOnEachNode(t, "e2e-each-kept")
 	nodes := suite.cluster.Nodes()
-	k.apply(claim{name: "data"}, on(nodes[0].Name(), writerPod{name: "writer", claim: "data"}))
-	k.waitReady("writer")
-	f := follow(t, k, "writer")
+	f := k.writeOn(nodes[0])
 	for i, old := range nodes {
 		waitAcks(t, f, 10)
 		pvc := poolClaim(sys, old)
@@ -132,7 +130,7 @@ func sceneEachNodeIsReplaced(t *testing.T) {
 	}
 	checkRecords(k, "writer", "writer", "/data/records", f.acked())
 	kept.check(t)
-	checkDisk(t, "", nil)
+	checkMisuses(t)
 }
 
 // awaitPool waits until a node serves the pool on a PVC.
@@ -172,5 +170,5 @@ func sceneAllNodesAreReplaced(t *testing.T) {
 		})
 	}
 	kept.check(t)
-	checkDisk(t, "", nil)
+	checkMisuses(t)
 }
