@@ -57,7 +57,8 @@ type Pool struct {
 	FreeBytes  int64
 	Health     string
 	ZFSVersion string
-	// Incarnation is the highest of the registry that the pool saw.
+	// Incarnation is the registry's when its server last found it to know what is on
+	// the pool.
 	Incarnation uint64
 	// PromisedFence is how long after the loss of its lease the server may
 	// still write.

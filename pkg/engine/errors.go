@@ -13,6 +13,9 @@ import (
 // need it.
 var ErrInUse = errors.New("branches made from the commit need it")
 
+// ErrAnothers is in the chain when a root is not this cluster's to use.
+var ErrAnothers = errors.New("it is not this cluster's")
+
 // codes are what the failures of ZFS mean to who asked for something.
 var codes = []struct {
 	kind error

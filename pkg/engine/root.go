@@ -144,10 +144,10 @@ func (l listing) identity() Identity {
 // check refuses a root that is not this cluster's.
 func (id Identity) check(root zfs.Dataset, cluster string) error {
 	if id.oldSystem {
-		return dot.Precondition("%s/%s is the data of an earlier version of dotmesh: it is not converted and nothing was changed; give this server another pool, or another dataset as its root", root, oldParentName)
+		return dot.Precondition("%s/%s is the data of an earlier version of dotmesh (%w): it is not converted and nothing was changed; give this server another pool, or another dataset as its root", root, oldParentName, ErrAnothers)
 	}
 	if id.Cluster != "" && id.Cluster != cluster {
-		return dot.Precondition("%s belongs to dotmesh cluster %s and this is cluster %s: nothing was changed; give this server another pool, or recover that cluster with --recover and an empty registry", root, id.Cluster, cluster)
+		return dot.Precondition("%s belongs to dotmesh cluster %s and this is cluster %s (%w): nothing was changed; give this server another pool, or recover that cluster with --recover and an empty registry", root, id.Cluster, cluster, ErrAnothers)
 	}
 	return nil
 }

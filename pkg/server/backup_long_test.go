@@ -87,6 +87,45 @@ func TestRegistryFromABackupIsRefused(t *testing.T) {
 	m.hasSeen(t, "3")
 }
 
+// TestBackupToWhichAPoolWasAddedIsRefused: a pool that joined after the backup is added
+// to it, which raises its incarnation. The other pool's server must not take what it has
+// made since for left out.
+func TestBackupToWhichAPoolWasAddedIsRefused(t *testing.T) {
+	a := newMachine(t)
+	b := a.beside()
+	ra := a.start(nil)
+	must(t, ra.Dots.CreateDot, &v1.CreateDotRequest{Dot: "old"})
+	ra.stop()
+	before := a.backUp()
+	ra, rb := a.start(nil), b.startWith(b.configOf(nodeB, ""))
+	podA, podB := usedOn(t, ra, "a", node), usedOn(t, rb, "b", nodeB)
+	ra.stop()
+	rb.stop()
+
+	a.restore(before)
+	b.startWith(b.configOf(nodeB, "true")).stop()
+	b.hasSeen(t, "2")
+	was := a.properties(t)
+	for range 2 {
+		a.refuses(a.configOf(node, ""), "does not know branch")
+	}
+	if now := a.properties(t); now != was {
+		t.Errorf("the starts that were refused have changed\n%s\nto\n%s", was, now)
+	}
+	write(t, podA, "while the registry is of before")
+
+	// As the refusal says.
+	a.loseRegistry()
+	ra, rb = a.startWith(a.configOf(node, "true")), b.startWith(b.configOf(nodeB, "true"))
+	bothServe(t, ra, rb, "recovered")
+	rb.stop()
+	ra.stop()
+	ra, rb = a.start(nil), b.startWith(b.configOf(nodeB, ""))
+	bothServe(t, ra, rb, "started")
+	write(t, podA, "to the end")
+	write(t, podB, "to the end")
+}
+
 // TestRegistryPutBackUnderAServer restores etcd, with the server's lease in it,
 // without stopping the server: it must not let anything be deleted by what the
 // registry does not say any more.

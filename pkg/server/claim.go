@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 
-	"k8s.io/klog/v2"
-
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
@@ -64,14 +62,8 @@ func (s *Server) stillAssigned(ctx context.Context, st *store.Store) error {
 }
 
 // noteImported spends the leave to take the pool over: from here on the pool itself
-// says that this machine has it. Where the disk was given away while this server was
-// importing, the pool is let go of.
+// says that this machine has it.
 func (s *Server) noteImported(ctx context.Context, st *store.Store, of dot.PoolID) error {
 	_, err := s.amendClaim(ctx, st, func(c *store.Claim) { c.Imported, c.Pool = true, of })
-	if err != nil && !passes(err) {
-		if exportErr := pool.Export(ctx, *s.own); exportErr != nil {
-			klog.FromContext(ctx).Error(exportErr, "cannot export a pool that is not this server's any more", "pool", of)
-		}
-	}
 	return err
 }

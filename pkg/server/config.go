@@ -40,6 +40,7 @@ type Config struct {
 	// SettingsDir holds the operator's settings, a file for each; changes are
 	// followed. "" for none.
 	SettingsDir string
+	settings    *settings // New's
 	// RunDir holds a directory for each pool, with the node service's socket.
 	RunDir string
 	// HostPrefix is where the host's root is mounted when the server runs in a

@@ -66,7 +66,7 @@ func findFooting(ctx context.Context, st *store.Store, root engine.Identity, lea
 	case ours && !registered && root.Incarnation > 0:
 		return f.recovering(f.id, leave, "the registry was rebuilt from other pools, or comes from a backup, and does not know this pool, which has served before: nothing was changed; have it added to the registry")
 	case ours:
-		return f, notOlder(rec.Value, root.Incarnation)
+		return f, notOlder(known.Value.Incarnation, root.Incarnation)
 	case root.Cluster == "":
 		return f, nil
 	}
@@ -107,12 +107,14 @@ func (f footing) recovering(id string, leave bool, why string, args ...any) (foo
 	return f, nil
 }
 
-// notOlder refuses a registry that is behind what a pool has seen.
-func notOlder(c store.Cluster, seen uint64) error {
-	if seen <= c.Incarnation {
+// notOlder refuses a registry that is behind what a pool has seen: the pool's record
+// tells of a higher incarnation before the pool does. The registry's own may have been
+// raised since for another pool, and tells nothing.
+func notOlder(compared, seen uint64) error {
+	if seen <= compared {
 		return nil
 	}
-	return olderRegistry("the pool has seen incarnation %d, and the registry is at %d", seen, c.Incarnation)
+	return olderRegistry("the pool has seen incarnation %d, and the registry has last seen the pool at %d", seen, compared)
 }
 
 // olderRegistry refuses a registry that comes from a backup: what it does not know

@@ -39,9 +39,11 @@ func TestFooting(t *testing.T) {
 	key := func(id string) func(*store.Txn) {
 		return func(t *store.Txn) { t.PutCluster(store.Cluster{ID: id, Incarnation: 3}) }
 	}
+	// As of before the registry was raised for another pool.
+	behind := func(t *store.Txn) { t.PutPool(dot.Pool{ID: pool, Node: "node-a", Incarnation: 2}) }
 	marked := func(t *store.Txn) { t.PutRecovery(mark) }
 	known := func(id dot.PoolID) func(*store.Txn) {
-		return func(t *store.Txn) { t.PutPool(dot.Pool{ID: id, Node: "node-a"}) }
+		return func(t *store.Txn) { t.PutPool(dot.Pool{ID: id, Node: "node-a", Incarnation: 3}) }
 	}
 	for _, c := range []footingCase{
 		{what: "both new"},
@@ -61,6 +63,8 @@ func TestFooting(t *testing.T) {
 		{what: "our registry, with nothing in it, recover", holds: []func(*store.Txn){key(ours), known(pool)}, owner: ours, seen: 3, recover: true, id: ours},
 		{what: "a backup from before a recovery", holds: []func(*store.Txn){key(ours), used, known(pool)}, owner: ours, seen: 4, refused: "empty it and start with --recover"},
 		{what: "a backup from before a recovery, recover", holds: []func(*store.Txn){key(ours), used, known(pool)}, owner: ours, seen: 4, recover: true, refused: "empty it and start with --recover"},
+		{what: "a start after a pool was added that has seen more", holds: []func(*store.Txn){key(ours), used, behind}, owner: ours, seen: 2, id: ours},
+		{what: "a backup to which such a pool was added", holds: []func(*store.Txn){key(ours), used, behind}, owner: ours, seen: 3, refused: "empty it and start with --recover"},
 		{what: "it was emptied", owner: ours, seen: 4, recover: true, id: ours, recovers: true},
 		{what: "another registry in use, recover", holds: []func(*store.Txn){key(other), used}, owner: ours, recover: true, refused: "is in use"},
 		{what: "a registry in use, a new pool, recover", holds: []func(*store.Txn){key(ours), used}, recover: true, id: ours},
@@ -126,6 +130,16 @@ func (c footingCase) check(t *testing.T, s *store.Store, root engine.Identity, m
 	}
 	if _, err := s.GetPool(t.Context(), root.Pool); err != nil {
 		t.Errorf("the pool is not registered with the mark: %v", err)
+	}
+	after := store.Cluster{ID: got.id, Incarnation: 9}
+	if err := endRecovery(t.Context(), s, got, recoveredPool(root.Pool, ""), after, first); err != nil {
+		t.Fatal(err)
+	}
+	now, err1 := s.GetCluster(t.Context())
+	known, err2 := s.GetPool(t.Context(), root.Pool)
+	_, marked, err3 := found(s.GetRecovery(t.Context()))
+	if err := firstError(err1, err2, err3); err != nil || marked || now.Value != after || known.Value.Incarnation != 9 {
+		t.Errorf("after it: %+v, %+v, marked %t, %v", now.Value, known.Value, marked, err)
 	}
 }
 

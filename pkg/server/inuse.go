@@ -56,7 +56,8 @@ func describe(v dot.Volume) string {
 }
 
 // users names who uses the pool on this machine: processes that mount something of it,
-// and claims that pods may mount. They may not be all when the registry is away.
+// and claims that pods may mount. They may not be all when the registry is away. Whatever
+// else must keep a pool from being released, as a stream from or to it, belongs here.
 func (p *plane) users(ctx context.Context) ([]string, error) {
 	var names []string
 	for _, h := range p.engine.Holders() {
@@ -100,7 +101,8 @@ func (w *wanted) list(now time.Time) []string {
 	return ids
 }
 
-// noteWanted notes that a pod waits for a pool, if nobody serves it.
+// noteWanted notes that a pod waits for a pool, if nobody serves it. For one that is served
+// an attach waits for nobody: it is recorded as a publication, which is a use.
 func (p *plane) noteWanted(ctx context.Context, pool dot.PoolID) {
 	if pool == p.pool {
 		return

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,7 +83,7 @@ func TestReleaseIsForThisGeneration(t *testing.T) {
 
 func TestNewerVersion(t *testing.T) {
 	dir := t.TempDir()
-	s := &Server{cfg: Config{SettingsDir: dir}}
+	s := &Server{cfg: Config{settings: newSettings(dir)}}
 	if got := s.cfg.setting(newerVersionSetting); got != "" {
 		t.Errorf("none: got %q", got)
 	}
@@ -92,7 +93,36 @@ func TestNewerVersion(t *testing.T) {
 	if got := s.cfg.setting(newerVersionSetting); got != "v2.0.0" {
 		t.Errorf("got %q", got)
 	}
+	s.waitFor(dot.Unavailable("starting"))
+	answer, err := statusHandler{s}.GetVersion(t.Context(), connect.NewRequest(&v1.GetVersionRequest{}))
+	if err != nil || answer.Msg.NewerVersion != "v2.0.0" {
+		t.Errorf("the version RPC answers %v, %v", answer, err)
+	}
 	if got := (Config{}).setting(newerVersionSetting); got != "" {
 		t.Errorf("without settings: got %q", got)
+	}
+}
+
+// TestSettingsHold: leave to recover is not taken back by a file that cannot be read.
+func TestSettingsHold(t *testing.T) {
+	dir := t.TempDir()
+	cfg, file := Config{settings: newSettings(dir)}, filepath.Join(dir, recoverSetting)
+	if err := os.WriteFile(file, []byte("true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !cfg.rebuilding() {
+		t.Error("the setting is not read")
+	}
+	if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if !cfg.rebuilding() {
+		t.Error("a setting that cannot be read is forgotten")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.rebuilding() {
+		t.Error("a setting that was taken out holds")
 	}
 }

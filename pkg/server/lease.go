@@ -32,6 +32,7 @@ type heldLease interface {
 	Done() <-chan struct{}
 	LastRenewal() time.Duration
 	Breaks() uint64
+	Guard(*store.Txn)
 	Revoke(context.Context)
 }
 
@@ -77,7 +78,7 @@ type leaseKeeper struct {
 
 // current gives the lease that transactions compare; CodeUnavailable while there
 // is none.
-func (k *leaseKeeper) current() (*store.Lease, error) {
+func (k *leaseKeeper) current() (heldLease, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.held == nil {
@@ -86,8 +87,7 @@ func (k *leaseKeeper) current() (*store.Lease, error) {
 	if k.held.Breaks() != k.breaks {
 		return nil, dot.Unavailable("this server has lost its connection to etcd and looks again at what the registry says; try again")
 	}
-	l, _ := k.held.(*store.Lease) // nil in tests without a registry
-	return l, nil
+	return k.held, nil
 }
 
 // step does what is due and tells when to look again.

@@ -32,6 +32,7 @@ func (l *fakeLease) LastRenewal() time.Duration {
 	return l.renewed
 }
 func (l *fakeLease) Breaks() uint64         { return l.breaks }
+func (l *fakeLease) Guard(*store.Txn)       {}
 func (l *fakeLease) Revoke(context.Context) { l.revoked = true }
 
 // rig is a keeper with a clock that stands still between steps, and a log of

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -88,7 +89,7 @@ func (s *Server) openPool(ctx context.Context, claim store.Claim) (*zfs.Client, 
 		if opened, err = pool.Ensure(ctx, own); err != nil {
 			return fail(err)
 		}
-		s.own = &own
+		s.own, s.imported = &own, s.imported || opened.Imported
 	}
 	info.poolName = opened.Name.String()
 	return client, opened, info, nil
@@ -168,6 +169,9 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 	}
 	client = client.Holding(lock)
 	e, cluster, err := s.openEngine(ctx, st, client, opened, root)
+	if errors.Is(err, engine.ErrAnothers) && s.imported {
+		s.putBack(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +186,7 @@ func (s *Server) openPlane(ctx context.Context, st *store.Store) (*plane, error)
 		store: st, engine: e, cluster: cluster, pool: e.PoolID(), node: s.cfg.NodeName,
 		locks: newKeyLocks(), work: s.work, tails: newTails(st), memory: newMemory(), about: info, now: func() time.Time { return time.Now().UTC() },
 		health: newHealthCache(e.Health, s.metrics, state), stillAssigned: s.stillAssigned, peers: s.peers,
-		growth: s.growth(), published: &published{}, wanted: &wanted{}, rebuilding: s.cfg.rebuilding,
+		growth: s.growth(opened.SizeBytes), published: &published{}, wanted: &wanted{}, rebuilding: s.cfg.rebuilding,
 	}
 	err = registerPool(ctx, st, dot.Pool{
 		ID: p.pool, Name: info.poolName, Node: p.node, Address: s.cfg.advertised(), Zone: s.cfg.Zone, Generation: s.assignment.Generation, SizeBytes: state.SizeBytes, FreeBytes: state.FreeBytes, Health: state.State,
@@ -271,6 +275,9 @@ func (p *plane) takeStock(ctx context.Context, lease heldLease, later bool) erro
 		return err
 	}
 	if err := p.checkInventory(ctx, inv); err != nil {
+		return err
+	}
+	if err := p.noteCompared(ctx, lease); err != nil {
 		return err
 	}
 	return p.engine.RaiseIncarnation(ctx, p.cluster.Incarnation)

@@ -70,7 +70,8 @@ func (p *plane) applyAt(ctx context.Context, build func(*store.Txn)) (int64, err
 	if err != nil {
 		return 0, err
 	}
-	t := p.store.Txn().Held(lease)
+	t := p.store.Txn()
+	lease.Guard(t)
 	build(t)
 	err = t.Commit(ctx)
 	var conflict *store.Conflict

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func planeAt(t *testing.T, s *store.Store, pool dot.PoolID, node string) *plane 
 		health: &healthCache{last: engine.Health{SizeBytes: 100 << 30}}, stillAssigned: func(context.Context, *store.Store) error { return nil },
 		published: &published{}, wanted: &wanted{}, peers: &peers{}, rebuilding: func() bool { return false },
 	}
-	if err := registerPool(t.Context(), s, dot.Pool{ID: p.pool, Node: p.node}); err != nil {
+	if err := registerPool(t.Context(), s, dot.Pool{ID: p.pool, Node: p.node, Incarnation: c.Value.Incarnation}); err != nil {
 		t.Fatal(err)
 	}
 	lease, err := s.AcquirePoolLease(t.Context(), p.pool, store.Instance{Name: "x", BootID: "y"}, leaseTTL)
@@ -145,6 +146,9 @@ func TestPublish(t *testing.T) {
 		case err != nil || res.Pool == "":
 			t.Errorf("%s: got %v, %v", c.what, res, err)
 		}
+	}
+	if got := p.wanted.list(p.now()); !slices.Equal(got, []string{elsewhere.String()}) {
+		t.Errorf("pods are said to wait for %v, want %s, which nobody serves", got, elsewhere)
 	}
 	if _, err := p.deleteVolume(t.Context(), &v1.DeleteVolumeRequest{Volume: ours.volume.ID.String()}); dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), "here") {
 		t.Errorf("deleting a published volume: got %v", err)

@@ -40,11 +40,32 @@ func recoverRegistry(ctx context.Context, s *store.Store, e *engine.Engine, f fo
 	if err := e.RaiseIncarnation(ctx, c.Incarnation); err != nil {
 		return none, err
 	}
+	return c, endRecovery(ctx, s, f, recoveredPool(e.PoolID(), node), c, mark)
+}
+
+// endRecovery takes the mark away. From here on the registry knows what is on the pool
+// of this incarnation, whatever a record from before the mark said. Earlier versions
+// wrote none with the mark.
+func endRecovery(ctx context.Context, s *store.Store, f footing, pool dot.Pool, c store.Cluster, mark int64) error {
+	rec, registered, err := found(s.GetPool(ctx, pool.ID))
+	if err != nil {
+		return err
+	}
+	if !registered {
+		rec.Value = pool
+	}
+	rec.Value.Incarnation = c.Incarnation
 	last := s.Txn().Unchanged(store.ClusterKey(), f.registry.Revision).Unchanged(store.RecoveringKey(), mark)
+	last.Unchanged(store.PoolKey(pool.ID), rec.Revision).PutPool(rec.Value)
 	if c != f.registry.Value {
 		last.PutCluster(c)
 	}
-	return c, last.Delete(store.RecoveringKey()).Commit(ctx)
+	return last.Delete(store.RecoveringKey()).Commit(ctx)
+}
+
+// recoveredPool is the record of a pool that the registry did not know.
+func recoveredPool(id dot.PoolID, node string) dot.Pool {
+	return dot.Pool{ID: id, Node: node, PromisedFence: promisedFence}
 }
 
 // clusterAfter is the registry's identity when the pool is in it: of an incarnation
@@ -77,7 +98,9 @@ func markRecovery(ctx context.Context, s *store.Store, f footing, mark store.Rec
 	t := s.Txn().Absent(store.RecoveringKey()).Unchanged(store.ClusterKey(), f.registry.Revision).PutRecovery(mark)
 	t.Unchanged(store.PoolKey(mark.Pool), f.registered)
 	if f.registered == 0 {
-		t.PutPool(dot.Pool{ID: mark.Pool, Node: mark.Node, Incarnation: mark.Incarnation, PromisedFence: promisedFence})
+		pool := recoveredPool(mark.Pool, mark.Node)
+		pool.Incarnation = mark.Incarnation
+		t.PutPool(pool)
 	}
 	err := t.Commit(ctx)
 	return t.Revision(), err

@@ -434,3 +434,28 @@ func TestServerNoticesARebuiltRegistry(t *testing.T) {
 		}
 	}
 }
+
+// TestRecoveryThatAnEarlierVersionBegan is ended, though that wrote no pool's record with
+// its mark.
+func TestRecoveryThatAnEarlierVersionBegan(t *testing.T) {
+	s, pool, cluster := testStore(t), dot.PoolIDOf(7), dot.NewID().String()
+	if err := s.Txn().PutRecovery(store.Recovery{Cluster: cluster, Pool: pool, Node: "a", Incarnation: 3}).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := findFooting(t.Context(), s, engine.Identity{Pool: pool, Cluster: cluster}, true)
+	if err != nil || !f.recover {
+		t.Fatalf("got %+v, %v", f, err)
+	}
+	c := f.clusterAfter(engine.Inventory{})
+	if err := endRecovery(t.Context(), s, f, recoveredPool(pool, "a"), c, f.mark); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := s.GetPool(t.Context(), pool)
+	if want := (dot.Pool{ID: pool, Node: "a", Incarnation: 3, PromisedFence: promisedFence}); err != nil || fmt.Sprint(rec.Value) != fmt.Sprint(want) {
+		t.Errorf("got %+v, %v, want %+v", rec.Value, err, want)
+	}
+	f, err = findFooting(t.Context(), s, engine.Identity{Pool: pool, Cluster: cluster, Incarnation: 3}, false)
+	if err != nil || f.recover || f.mark != 0 {
+		t.Errorf("the next start: got %+v, %v", f, err)
+	}
+}

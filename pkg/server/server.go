@@ -34,11 +34,12 @@ type Server struct {
 	metrics  *metrics
 	registry *prometheus.Registry
 
-	peers *peers
-	plane atomic.Pointer[plane]
-	users atomic.Pointer[store.Store]
-	locks map[string]*os.File // held, by directory; they belong to the goroutine that brings the server up
-	own   *pool.Config        // the pool that this server imports and exports itself; belongs to that goroutine too
+	peers    *peers
+	plane    atomic.Pointer[plane]
+	users    atomic.Pointer[store.Store]
+	locks    map[string]*os.File // held, by directory; they belong to the goroutine that brings the server up
+	own      *pool.Config        // the pool that this server imports and exports itself; belongs to that goroutine too
+	imported bool                // this process has imported that pool; belongs to it too
 
 	assignment pool.Assignment
 	gate       gate             // of the calls to what the plane serves
@@ -53,6 +54,9 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.SettingsDir != "" {
+		cfg.settings = newSettings(cfg.SettingsDir)
 	}
 	s := &Server{
 		cfg: cfg, work: newWorker(), registry: prometheus.NewRegistry(), locks: map[string]*os.File{},
@@ -139,6 +143,9 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 	if errors.Is(err, pool.ErrReleased) {
 		err = s.retry(ctx, "release", func() error { return s.stayReleased(ctx, s.users.Load()) })
 		return dropCancelled(ctx, err)
+	}
+	if errors.Is(err, pool.ErrGivenAway) {
+		s.giveUp(ctx, s.users.Load())
 	}
 	if err != nil {
 		return dropCancelled(ctx, err)

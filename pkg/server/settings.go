@@ -1,11 +1,14 @@
 package server
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
+	"errors"
+	"io/fs"
+	"sync"
+
+	"k8s.io/klog/v2"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/mounted"
 )
 
 // The operator's settings that a server follows.
@@ -19,17 +22,42 @@ const (
 	recoverSetting = "recover"
 )
 
-// setting reads a file of the settings each time: Kubernetes changes a mounted ConfigMap
-// as it likes. "" where there is none.
+// settings are the files, and what was last read of each.
+type settings struct {
+	dir string
+
+	mu     sync.Mutex
+	last   map[string]string
+	failed map[string]string // why, of those that could not be read the last time
+}
+
+func newSettings(dir string) *settings {
+	return &settings{dir: dir, last: map[string]string{}, failed: map[string]string{}}
+}
+
+// get reads a file each time: Kubernetes changes a mounted ConfigMap as it likes. "" where
+// there is none; while it cannot be read the last value holds.
+func (s *settings) get(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	value, err := mounted.Read(s.dir, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if s.failed[name] != err.Error() {
+			klog.Background().Error(err, "a setting cannot be read, the last value holds", "setting", name, "value", s.last[name])
+		}
+		s.failed[name] = err.Error()
+		return s.last[name]
+	}
+	delete(s.failed, name)
+	s.last[name] = value
+	return value
+}
+
 func (c Config) setting(name string) string {
-	if c.SettingsDir == "" {
+	if c.settings == nil {
 		return ""
 	}
-	text, err := os.ReadFile(filepath.Join(c.SettingsDir, name))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(text))
+	return c.settings.get(name)
 }
 
 // poolSize is how many bytes the pool is to have by now: a pool file what the flag or

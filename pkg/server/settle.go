@@ -222,7 +222,8 @@ func (p *plane) settleDots(ctx context.Context) error {
 }
 
 // registerPool tells the cluster of this server's pool, and what it promises,
-// before its lease is taken. It writes nothing when nothing changed.
+// before its lease is taken. It writes nothing when nothing changed. The incarnation
+// stays that of the last comparison, until noteCompared.
 func registerPool(ctx context.Context, s *store.Store, now dot.Pool) error {
 	return again(ctx, func() error {
 		rec, there, err := found(s.GetPool(ctx, now.ID))
@@ -230,7 +231,7 @@ func registerPool(ctx context.Context, s *store.Store, now dot.Pool) error {
 			return err
 		}
 		if there {
-			now.Unknown = rec.Value.Unknown
+			now.Unknown, now.Incarnation = rec.Value.Unknown, rec.Value.Incarnation
 			same := rec.Value
 			same.FreeBytes = now.FreeBytes // it changes all the time
 			if same == now {

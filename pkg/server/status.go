@@ -51,6 +51,7 @@ func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetS
 		condition("Lease", leaseErr, "Held", "NotHeld", ""),
 		condition("PoolHealthy", healthErr, health.State, "Unknown", health.Problem),
 		condition("Registry", registryErr, "Reachable", "Away", ""),
+		condition("PoolSize", p.growth.oversize(), "AsConfigured", "LargerThanConfigured", ""),
 	}
 	res.Ready = p.ready(ctx) == nil
 	return connect.NewResponse(res), nil

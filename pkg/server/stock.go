@@ -8,13 +8,17 @@ import (
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/engine"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 )
 
 // registered is what the registry knows of all that can lie on a pool.
 type registered struct {
 	pool        dot.PoolID
 	incarnation uint64
-	branches    map[dot.BranchID]dot.Branch
+	// compared is the incarnation at which the registry was last found to know what is
+	// on the pool, or was given it by a recovery.
+	compared uint64
+	branches map[dot.BranchID]dot.Branch
 	// stays: dots that are not on their way out.
 	stays map[dot.ID]bool
 	// volumes, and the branch that each claims.
@@ -39,6 +43,11 @@ func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 		pool: p.pool, incarnation: p.cluster.Incarnation, branches: map[dot.BranchID]dot.Branch{}, stays: map[dot.ID]bool{},
 		volumes: map[dot.VolumeID]dot.BranchID{}, commits: map[commitOn]bool{},
 	}
+	pool, err := p.store.GetPool(ctx, p.pool)
+	if err != nil {
+		return known, err
+	}
+	known.compared = pool.Value.Incarnation
 	volumes, err := p.store.ListAllVolumes(ctx)
 	if err != nil {
 		return known, err
@@ -80,8 +89,11 @@ func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 // vet refuses a registry that cannot have seen all that happened on the pool. Each
 // flow writes the registry before the pool when it makes something, and after it
 // when it destroys something, so that no crash leaves what is looked for here:
-//   - of this incarnation, a branch that the registry does not know. One of an
-//     earlier incarnation is what a recovery left out.
+//   - a branch that the registry does not know, of the incarnation at which the two
+//     were compared last, or a later one. One of an earlier incarnation is what a
+//     recovery left out, which gives the registry one above all that the pool has
+//     seen. That of the registry itself tells nothing: it rises with every recovery
+//     of another pool, also in a registry from a backup.
 //   - a branch that is further on than its record, as one that was put out of sight.
 //   - a claim on a branch in sight, of a dot that stays, that is not recorded.
 //   - a commit of the branch's present epoch, or a later one, that is neither
@@ -90,8 +102,8 @@ func (p *plane) readRegistered(ctx context.Context) (registered, error) {
 //   - a branch of this pool, in sight and ready, without its dataset, which is there
 //     before the branch is ready and until it is out of sight.
 func (k registered) vet(inv engine.Inventory) error {
-	if inv.Incarnation > k.incarnation {
-		return olderRegistry("the pool has seen incarnation %d, and the registry is at %d", inv.Incarnation, k.incarnation)
+	if err := notOlder(k.compared, inv.Incarnation); err != nil {
+		return err
 	}
 	for _, f := range inv.Branches {
 		b, known := k.branches[f.Branch.ID]
@@ -99,7 +111,7 @@ func (k registered) vet(inv engine.Inventory) error {
 		switch {
 		case at.Incarnation > k.incarnation:
 			return olderRegistry("branch %s of dot %s has seen incarnation %d, and the registry is at %d", f.Branch.ID, f.Dot.FullName, at.Incarnation, k.incarnation)
-		case !known && at.Incarnation == k.incarnation:
+		case !known && at.Incarnation >= k.compared:
 			return olderRegistry("it does not know branch %s (%s) of dot %s, which was made on %s", f.Branch.Name, f.Branch.ID, f.Dot.FullName, f.Branch.Created)
 		case known && at.Compare(b.Epoch) > 0:
 			return olderRegistry("branch %s (%s) of dot %s is at epoch %s, and in the registry at %s", f.Branch.Name, f.Branch.ID, f.Dot.FullName, at, b.Epoch)
@@ -205,6 +217,20 @@ func (p *plane) checkInventory(ctx context.Context, inv engine.Inventory) error 
 		logger.Info("something that is not ours lies below our root and is left alone", "name", u.Name, "reason", u.Reason)
 	}
 	return nil
+}
+
+// noteCompared records that the registry knows what is on the pool, from this
+// incarnation on. It comes after every look of a start, and before anything is made:
+// a look that refuses must not have the next one take what it found for left out.
+func (p *plane) noteCompared(ctx context.Context, lease heldLease) error {
+	rec, err := p.store.GetPool(ctx, p.pool)
+	if err != nil || rec.Value.Incarnation == p.cluster.Incarnation {
+		return err
+	}
+	rec.Value.Incarnation = p.cluster.Incarnation
+	t := p.store.Txn().Unchanged(store.PoolKey(p.pool), rec.Revision).PutPool(rec.Value)
+	lease.Guard(t)
+	return t.Commit(ctx)
 }
 
 // isSameRegistry refuses a registry that was put in the place of the one that this

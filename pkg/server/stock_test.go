@@ -20,6 +20,7 @@ import (
 func TestRegistryIsComparedWithThePool(t *testing.T) {
 	p := testPlane(t)
 	p.cluster.Incarnation = 2
+	compareAt(t, p, 2)
 	epoch := func(incarnation, number uint64) dot.Epoch { return dot.Epoch{Incarnation: incarnation, Number: number} }
 	known := add(t, p, "known", p.pool)
 	known.branch.Epoch = epoch(2, 3)
@@ -106,6 +107,102 @@ func TestRegistryIsComparedWithThePool(t *testing.T) {
 			t.Errorf("%s: refused: %v", c.what, err)
 		case c.refused != "" && (dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "--recover")):
 			t.Errorf("%s: got %v, want a refusal with %q", c.what, err, c.refused)
+		}
+	}
+}
+
+// compareAt has the registry tell that it was last compared with the pool at an
+// incarnation.
+func compareAt(t *testing.T, p *plane, incarnation uint64) {
+	t.Helper()
+	rec, err := p.store.GetPool(t.Context(), p.pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.Value.Incarnation = incarnation
+	if err := p.store.Txn().PutPool(rec.Value).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWhatARecoveryCanHaveLeftOut is about a registry whose incarnation another pool has
+// raised, so that only the pool's own record tells what is from before its recovery.
+func TestWhatARecoveryCanHaveLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		what     string
+		compared uint64
+		registry uint64
+		seen     uint64
+		stranger uint64 // incarnation of a branch that the registry does not know
+		refused  string
+	}{
+		{"its own recovery has left it out", 2, 2, 2, 1, ""},
+		{"and another pool was added since", 2, 3, 2, 1, ""},
+		{"a second recovery has left it out", 4, 4, 4, 2, ""},
+		{"the record was written and the pool not", 2, 2, 1, 1, ""},
+		{"a backup", 1, 1, 1, 1, "does not know branch"},
+		{"a backup to which another pool was added", 1, 2, 1, 1, "does not know branch"},
+		{"a backup to which many were added", 1, 9, 1, 1, "does not know branch"},
+		{"a branch of after the next recovery", 1, 4, 1, 2, "does not know branch"},
+		{"the pool was recovered since the backup", 1, 4, 3, 0, "has last seen the pool at 1"},
+	} {
+		registry := registered{incarnation: c.registry, compared: c.compared}
+		inv := engine.Inventory{Incarnation: c.seen}
+		if c.stranger > 0 {
+			b := dot.Branch{ID: dot.NewBranchID(), Name: dot.MasterBranch, Epoch: dot.Epoch{Incarnation: c.stranger, Number: 1}}
+			inv.Branches = []engine.FoundBranch{{Branch: b}}
+		}
+		err := registry.vet(inv)
+		if c.refused == "" && err != nil || c.refused != "" && (dot.CodeOf(err) != dot.CodePrecondition || !strings.Contains(err.Error(), c.refused)) {
+			t.Errorf("%s: got %v, want a refusal with %q", c.what, err, c.refused)
+		}
+	}
+}
+
+// TestBackupThatARecoveryRaisedIsRefused at every start, and unchanged. One that knows
+// the pool is compared from then on at the incarnation that it has.
+func TestBackupThatARecoveryRaisedIsRefused(t *testing.T) {
+	before := testPlane(t)
+	if err := before.store.Txn().PutCluster(store.Cluster{ID: before.cluster.ID, Incarnation: 2}).Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	listed := func(dataset string, properties map[string]string) string {
+		lines := ""
+		for property, value := range properties {
+			lines += dataset + "\t" + property + "\t" + value + "\tlocal\n"
+		}
+		return lines
+	}
+	root := listed("pool", map[string]string{"type": "filesystem", "guid": "7", "createtxg": "1", "io.dotmesh:incarnation": "1"})
+	branch := dot.NewBranchID().String()
+	newer := listed("pool/dotmesh/"+branch, map[string]string{
+		"type": "filesystem", "guid": "5", "createtxg": "5", "io.dotmesh:dot": dot.NewID().String(), "io.dotmesh:namespace": "admin", "io.dotmesh:name": "newer",
+		"io.dotmesh:branch": branch, "io.dotmesh:branch-name": "master", "io.dotmesh:epoch": "1.1", "io.dotmesh:master": before.pool.String(),
+	})
+	compared := func() uint64 {
+		rec, err := before.store.GetPool(t.Context(), before.pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rec.Value.Incarnation
+	}
+	for _, c := range []struct {
+		what, holds string
+		refused     string
+		compared    uint64
+	}{
+		{"the first start", root + newer, "does not know branch", 1},
+		{"the second start", root + newer, "does not know branch", 1},
+		// The pool that lists here cannot be written: the record comes first.
+		{"a pool of which nothing is missing", root, "incarnation", 2},
+	} {
+		p := planeOn(t, before.store)
+		listedPool(t, p, c.holds, "")
+		if err := p.takeStock(t.Context(), p.lease.held, false); err == nil || !strings.Contains(err.Error(), c.refused) {
+			t.Errorf("%s: got %v, want an error with %q", c.what, err, c.refused)
+		}
+		if got := compared(); got != c.compared {
+			t.Errorf("%s: compared at %d, want %d", c.what, got, c.compared)
 		}
 	}
 }
@@ -274,5 +371,28 @@ func TestWhichHeadsAreMadeWritableAgain(t *testing.T) {
 		if got := known.isHeld(engine.FoundBranch{Branch: c.onPool, ReadOnly: c.on}, ours); got != c.want {
 			t.Errorf("%s: got %t, want %t", c.what, got, c.want)
 		}
+	}
+}
+
+// TestComparisonIsNotedOfOnesOwnPool: another server may have the pool by then.
+func TestComparisonIsNotedOfOnesOwnPool(t *testing.T) {
+	p := testPlane(t)
+	before := p.cluster.Incarnation
+	note := func() uint64 {
+		t.Helper()
+		p.cluster.Incarnation++
+		noted := p.noteCompared(t.Context(), p.lease.held)
+		rec, err := p.store.GetPool(t.Context(), p.pool)
+		if err != nil || (noted == nil) != (rec.Value.Incarnation == p.cluster.Incarnation) {
+			t.Errorf("got %+v, %v, %v", rec.Value, noted, err)
+		}
+		return rec.Value.Incarnation
+	}
+	if got := note(); got != before+1 {
+		t.Errorf("with the lease: got %d, want %d", got, before+1)
+	}
+	p.lease.held.Revoke(t.Context())
+	if got := note(); got != before+1 {
+		t.Errorf("without the lease: got %d, want %d", got, before+1)
 	}
 }

@@ -181,6 +181,9 @@ func (l *Lease) LastRenewal() time.Duration {
 // --bump-revision): then everything is to be looked at anew.
 func (l *Lease) Breaks() uint64 { return l.s.breaks.Load() }
 
+// Guard has a transaction require that the lease is still ours, as Txn.Held does.
+func (l *Lease) Guard(t *Txn) { t.Held(l) }
+
 // Revoke gives the lease up, so that another may take it at once. Done is closed
 // before etcd is told.
 func (l *Lease) Revoke(ctx context.Context) {

@@ -3,15 +3,13 @@ package syslog
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/klog/v2"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/mounted"
 )
 
 // AddressFile is the file of the settings that names the log server.
@@ -35,7 +33,7 @@ type timing struct {
 // Sink is an io.Writer for klog's text.
 type Sink struct {
 	origin Origin
-	file   string
+	dir    string // of the settings
 	timing timing
 
 	// wanted: there is a log server, so that entries are to be kept.
@@ -60,7 +58,7 @@ func Start(origin Origin, settingsDir string) *Sink {
 func start(origin Origin, settingsDir string, t timing) *Sink {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Sink{
-		origin: origin, file: filepath.Join(settingsDir, AddressFile), timing: t,
+		origin: origin, dir: settingsDir, timing: t,
 		queue: make(chan entry, queueLength), sent: make(chan struct{}), stop: stop,
 	}
 	address, err := s.address()
@@ -97,22 +95,14 @@ func (s *Sink) Close() {
 	<-s.sent
 }
 
-// maxAddressFile bounds what is read of a file that should hold a line.
-const maxAddressFile = 1 << 10
-
 // address reads the file; where there is none, there is no log server.
 func (s *Sink) address() (Address, error) {
-	f, err := os.Open(s.file)
+	content, err := mounted.Read(s.dir, AddressFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Address{}, nil
 	}
 	if err != nil {
 		return Address{}, err
 	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxAddressFile))
-	if err != nil {
-		return Address{}, err
-	}
-	return ParseAddress(strings.TrimSpace(string(content)))
+	return ParseAddress(content)
 }

@@ -10,8 +10,7 @@ type Layer struct {
 
 // Layers go from the bottom to the top; the first whose Dir holds a package
 // decides, so that a special case stands before the general one. Everything in
-// pkg and cmd must be in one. A directory that is marked "to come" has its place
-// before it has a package.
+// pkg and cmd must be in one. A directory may have its place without having a package.
 var Layers = []Layer{
 	{"pkg/dot", nil,
 		"the domain is pure: whoever reads it need know nothing else"},
@@ -23,7 +22,9 @@ var Layers = []Layer{
 		"a file is replaced whole in one way, whoever writes it"},
 	{"pkg/keylock", nil,
 		"locks know neither what they guard nor what its users call it"},
-	{"pkg/syslog", []string{"pkg/dot"},
+	{"pkg/mounted", nil,
+		"what kubelet changes under its readers is read in one way"},
+	{"pkg/syslog", []string{"pkg/dot", "pkg/mounted"},
 		"what is logged goes to a log server in one way, whoever logs"},
 	{"pkg/pki", []string{"pkg/atomicfile"},
 		"certificates are made and read without anything of the domain"},
@@ -31,7 +32,6 @@ var Layers = []Layer{
 		"the registry keeps the domain's records and reaches no pool"},
 	{"pkg/api", []string{"pkg/dot"},
 		"the wire speaks the domain"},
-	// To come, as the next two are.
 	{"pkg/replication/plan", []string{"pkg/dot"},
 		"plans are pure: snapshot lists in, steps or a conflict out"},
 	{"pkg/replication/mastership", []string{"pkg/dot"},
@@ -42,7 +42,7 @@ var Layers = []Layer{
 		"the engine owns one pool and knows no registry and no network"},
 	{"pkg/client", []string{"pkg/dot", "pkg/api", "pkg/pki", "pkg/replication"},
 		"a client needs the API and nothing behind it"},
-	{"pkg/server", []string{"pkg/dot", "pkg/zfs", "pkg/pki", "pkg/store", "pkg/api", "pkg/replication", "pkg/engine", "pkg/client", "pkg/hostclock", "pkg/atomicfile", "pkg/keylock"},
+	{"pkg/server", []string{"pkg/dot", "pkg/zfs", "pkg/pki", "pkg/store", "pkg/api", "pkg/replication", "pkg/engine", "pkg/client", "pkg/hostclock", "pkg/atomicfile", "pkg/keylock", "pkg/mounted"},
 		"only the server is handed the store and the engine, and it stands below csi, operator and cli"},
 	{"pkg/csi/node", []string{"pkg/csi", "pkg/dot", "pkg/api", "pkg/client", "pkg/pki", "pkg/zfs", "pkg/hostclock", "pkg/atomicfile"},
 		"the node service reaches dots through the server's socket; of zfs it may use the fence"},
@@ -73,8 +73,8 @@ type Room struct {
 	Reason string
 }
 
-// Rooms hold for every one that matches an import. pkg/cli/kube, pkg/cli/host and
-// pkg/replication are to come.
+// Rooms hold for every one that matches an import. A directory that has no package has
+// its room too.
 var Rooms = []Room{
 	{"os/exec", nil, []string{"pkg/zfs", "pkg/cli/kube", "pkg/cli/host"},
 		"one place starts processes: with a context, LC_ALL=C, exit code and stderr kept"},

@@ -113,7 +113,10 @@ func TestLifeOfAPoolOnADevice(t *testing.T) {
 	if err := refusedAs(t, cfg, ErrGivenAway); err != nil {
 		t.Error(err)
 	}
-	if err := Export(t.Context(), cfg); !errors.Is(err, ErrGivenAway) && err == nil {
+	if err := Export(t.Context(), cfg); !errors.Is(err, ErrGivenAway) {
+		t.Errorf("an earlier generation exports: got %v", err)
+	}
+	if again := ensure(t, next); again.Imported {
 		t.Error("a server of an earlier generation has exported the pool")
 	}
 }

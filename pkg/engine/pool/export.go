@@ -31,7 +31,8 @@ func Adopt(ctx context.Context, client *zfs.Client, root zfs.Dataset) (Opened, e
 
 // Export exports the pool, notes in what it lies on that this assignment has released
 // it, and detaches its loop device; CodeAborted, with who mounts it, while it is in
-// use. Exporting an exported one is nil.
+// use. Exporting an exported one is nil. A pool that a later assignment has had is left
+// to that: ErrGivenAway.
 func Export(ctx context.Context, cfg Config) error {
 	_, imported, err := cfg.imported(ctx)
 	if err != nil {
@@ -45,6 +46,13 @@ func Export(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("opening the pool file: %w", err)
 	}
 	defer file.Close()
+	mark, ours, err := readMarker(file)
+	if err == nil && ours {
+		err = cfg.Assignment.vet(mark, true)
+	}
+	if err != nil {
+		return err
+	}
 	device, err := loop.Find(file)
 	attached := err == nil
 	if err != nil && !errors.Is(err, loop.ErrNotFound) {

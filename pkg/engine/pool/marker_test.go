@@ -70,13 +70,11 @@ func TestCrashWhileAllocating(t *testing.T) {
 
 func TestVetRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*Config)
-		file   string
-		want   string
+		file string
+		want string
 	}{
 		"another's file": {file: "something else", want: "did not put there"},
 		"empty file":     {file: "", want: "did not put there"},
-		"to shrink":      {change: func(c *Config) { c.SizeBytes-- }, want: "cannot shrink"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := config(t)
@@ -85,12 +83,8 @@ func TestVetRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer file.Close()
-			if c.change == nil {
-				if err := os.WriteFile(cfg.path(), []byte(c.file), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				c.change(&cfg)
+			if err := os.WriteFile(cfg.path(), []byte(c.file), 0o600); err != nil {
+				t.Fatal(err)
 			}
 			before := beginning(t, cfg)
 			_, err = cfg.vet(file)
@@ -101,6 +95,26 @@ func TestVetRefuses(t *testing.T) {
 				t.Error("the file was changed")
 			}
 		})
+	}
+}
+
+// TestAPoolFileDoesNotShrink: one that is larger than it is to be stays as it is.
+func TestAPoolFileDoesNotShrink(t *testing.T) {
+	cfg := config(t)
+	file, err := cfg.allocate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	had := cfg.SizeBytes
+	for _, c := range []struct{ configured, want int64 }{{had - 1, had}, {had, had}, {had + 1, had + 1}} {
+		cfg.SizeBytes = c.configured
+		if got, err := cfg.wanted(file); err != nil || got != c.want {
+			t.Errorf("configured as %d: wants %d, %v, want %d", c.configured, got, err, c.want)
+		}
+		if _, err := cfg.vet(file); err != nil {
+			t.Errorf("configured as %d: %v", c.configured, err)
+		}
 	}
 }
 

@@ -33,8 +33,8 @@ type Config struct {
 	// block device, taken whole in place of a file. One of the two is set.
 	Location string
 	Device   string
-	// SizeBytes is the pool file's size; at least MinSize. 0: as much as its file
-	// system has, but what that may need itself.
+	// SizeBytes is the pool file's size; at least MinSize. One that is larger stays as
+	// it is. 0: as much as its file system has, but what that may need itself.
 	SizeBytes int64
 	// Sparse files take room only as they fill; a full file system under one
 	// hangs every writer.
@@ -66,6 +66,8 @@ type Opened struct {
 	// (the server was restarted, or tries once more) or made by this call, so that
 	// it tells nothing of the fence: engine.FenceImport does.
 	Imported, Created, Grown bool
+	// SizeBytes is what the file or device has.
+	SizeBytes int64
 	// Problem is a sentence for the admin about what did not keep the pool from
 	// being used: it could not grow. "" otherwise.
 	Problem string
@@ -74,8 +76,8 @@ type Opened struct {
 // Ensure makes the pool imported, whatever it finds: nothing, a file that a
 // crash left half-made, a pool that is not imported, or one that is. It refuses
 // with CodePrecondition, and changes nothing, when the file, or a pool of that
-// name, is not ours, or when SizeBytes is less than the file has; with ErrGivenAway
-// or ErrReleased when the pool is no longer this assignment's.
+// name, is not ours; with ErrGivenAway or ErrReleased when the pool is no longer this
+// assignment's.
 func Ensure(ctx context.Context, cfg Config) (Opened, error) {
 	if err := cfg.check(); err != nil {
 		return Opened{}, err
@@ -114,6 +116,9 @@ func Ensure(ctx context.Context, cfg Config) (Opened, error) {
 	}
 	opened.Device = device.Path
 	if err := cfg.settle(ctx, file, mark, device, &opened); err != nil {
+		return Opened{}, err
+	}
+	if opened.SizeBytes, err = cfg.size(file); err != nil {
 		return Opened{}, err
 	}
 	klog.FromContext(ctx).Info("pool is imported", "pool", cfg.Name.String(), "device", device.Path,
@@ -180,7 +185,7 @@ func (c Config) notOurs() error {
 	return dot.Precondition("a pool called %s is imported, and it does not lie in %s: choose another --pool-name, or use that pool with --root", c.Name, c.path())
 }
 
-// vet refuses a file that is not ours, and to shrink it.
+// vet refuses a file that is not ours, or not whole.
 func (c Config) vet(file *os.File) (marker, error) {
 	size, err := c.size(file)
 	if err != nil {
@@ -196,8 +201,6 @@ func (c Config) vet(file *os.File) (marker, error) {
 		return marker{}, dot.Precondition("%s holds something that dotmesh did not put there: nothing was changed; move it away, or choose another --pool-name or --pool-location", c.path())
 	case mark.Pool != c.Name.String():
 		return marker{}, dot.Precondition("%s was made for pool %s, not %s: nothing was changed; rename it back", c.path(), mark.Pool, c.Name)
-	case size > c.SizeBytes:
-		return marker{}, dot.Precondition("the pool file %s has %d bytes and cannot shrink to %d: set --pool-size to at least what it has", c.path(), size, c.SizeBytes)
 	case mark.Made && size < mark.Size:
 		return marker{}, dot.Precondition("%s has %d bytes and the pool on it has %d: it was cut short; nothing was changed; give it its size back", c.path(), size, mark.Size)
 	}

@@ -41,12 +41,13 @@ func (c Config) size(file *os.File) (int64, error) {
 	return size, nil
 }
 
-// wanted is what the file or device is to have.
+// wanted is what the file or device is to have: never less than it has, as no pool
+// shrinks.
 func (c Config) wanted(file *os.File) (int64, error) {
-	if c.SizeBytes != 0 {
-		return c.SizeBytes, nil
-	}
 	size, err := c.size(file)
+	if c.SizeBytes != 0 {
+		return max(size, c.SizeBytes), err
+	}
 	if err == nil && c.Device == "" {
 		size, err = c.room(file, size)
 	}

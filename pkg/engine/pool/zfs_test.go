@@ -126,7 +126,12 @@ func TestLifeOfAPool(t *testing.T) {
 	if err != nil || after.Size < before.Size*3/2 {
 		t.Errorf("the pool has %d bytes and had %d, %v", after.Size, before.Size, err)
 	}
-	refused(t, "to shrink", cfg, dot.CodePrecondition)
+	if kept := ensure(t, cfg); kept.Grown || kept.SizeBytes != larger.SizeBytes || kept.Problem != "" {
+		t.Errorf("larger than configured: got %+v", kept)
+	}
+	if now, err := cfg.ZFS.Pool(t.Context(), cfg.Name); err != nil || now.Size != after.Size {
+		t.Errorf("the pool has %d bytes and had %d, %v", now.Size, after.Size, err)
+	}
 	if _, err := Adopt(t.Context(), cfg.ZFS, data); err != nil {
 		t.Errorf("a root in a pool: %v", err)
 	}
