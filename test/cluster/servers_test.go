@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	dotmeshv1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
@@ -131,7 +132,7 @@ func refused(t *testing.T, what string, err error, code dot.Code, says string) {
 func sameNameAtAll(t *testing.T, m members) {
 	for round := range 3 {
 		before := m.datasets(t)
-		ids := m.atAll(func(via *member) (string, error) {
+		ids := m.atAll(t, func(via *member) (string, error) {
 			// Without a node each server decides by itself.
 			v, err := via.create(t.Context(), fmt.Sprintf("raced-%d", round), "")
 			return v.GetId(), err
@@ -146,7 +147,7 @@ func sameNameAtAll(t *testing.T, m members) {
 func sameDotAtAll(t *testing.T, m members) {
 	for round := range 3 {
 		before, name := m.datasets(t), fmt.Sprintf("both-%d", round)
-		ids := m.atAll(func(via *member) (string, error) {
+		ids := m.atAll(t, func(via *member) (string, error) {
 			v, err := via.create(t.Context(), fmt.Sprintf("of-%s-%d", via.node, round), name)
 			return v.GetId(), err
 		})
@@ -157,34 +158,40 @@ func sameDotAtAll(t *testing.T, m members) {
 }
 
 // atAll calls all servers at once, again while they ask for it, and gives the
-// different answers that were no errors.
-func (m members) atAll(call func(*member) (string, error)) map[string]bool {
+// different answers.
+func (m members) atAll(t *testing.T, call func(*member) (string, error)) map[string]bool {
+	t.Helper()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	ids := map[string]bool{}
 	for _, via := range m {
 		wg.Go(func() {
 			id, err := retried(func() (string, error) { return call(via) })
-			if err == nil {
-				mu.Lock()
-				ids[id] = true
-				mu.Unlock()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Errorf("%s: %v", via.node, err)
+				return
 			}
+			ids[id] = true
 		})
 	}
 	wg.Wait()
 	return ids
 }
 
-// retried calls again while the answer asks for it, as a sidecar does.
+// retried calls again while the answer asks for it, as a sidecar does: with pauses
+// that grow, until its patience ends.
 func retried[R any](call func() (R, error)) (answer R, err error) {
-	for range 30 {
+	pause := 10 * time.Millisecond
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
 		answer, err = call()
-		if code := dot.CodeOf(err); err == nil || code != dot.CodeAborted && code != dot.CodeUnavailable {
+		code := dot.CodeOf(err)
+		if err == nil || code != dot.CodeAborted && code != dot.CodeUnavailable || time.Now().After(deadline) {
 			return answer, err
 		}
+		pause = min(2*pause, time.Second)
 	}
-	return answer, err
 }
 
 // oneStops: the others go on, and what was stopped serves again.
