@@ -14,14 +14,14 @@ func TestEtcdSnapshotReadsItsFilesEachTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := dir + "/" + pki.SecretEtcdServer + "/"
-	o := etcdSnapshotOptions{ca: own + pki.CAFile, cert: own + pki.CertFile, key: own + pki.KeyFile}
-	if _, err := o.tls(); err == nil {
+	o := etcdTLS{ca: own + pki.CAFile, cert: own + pki.CertFile, key: own + pki.KeyFile}
+	if _, err := o.read(); err == nil {
 		t.Error("files that are not there were read")
 	}
 	if err := made.WriteDir(dir); err != nil {
 		t.Fatal(err)
 	}
-	if cfg, err := o.tls(); err != nil || len(cfg.Certificates) != 1 {
+	if cfg, err := o.read(); err != nil || len(cfg.Certificates) != 1 {
 		t.Errorf("got %v", err)
 	}
 }

@@ -56,29 +56,46 @@ func TestHolderWaitsForASignal(t *testing.T) {
 
 // TestLogged has a role say something and fail.
 func TestLogged(t *testing.T) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "logAddress"), []byte("udp://"+conn.LocalAddr().String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	server := startLogServer(t)
 	failure := errors.New("no pool")
-	err = logged(t.Context(), "server", dir, func(ctx context.Context) error {
+	err := logged(t.Context(), "server", server.settings, func(ctx context.Context) error {
 		klog.FromContext(ctx).Info("hello")
 		return failure
 	})
 	if !errors.Is(err, failure) {
 		t.Errorf("got %v, want %v", err, failure)
 	}
-	for _, want := range []string{"hello", "no pool"} {
-		b := make([]byte, 4096)
-		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
-		n, _, err := conn.ReadFrom(b)
-		if err != nil || !strings.Contains(string(b[:n]), " dotmesh-server ") || !strings.Contains(string(b[:n]), want) {
-			t.Errorf("got %q, %v, want %q", b[:n], err, want)
-		}
+	server.wantNext(t, "dotmesh-server", "hello")
+	server.wantNext(t, "dotmesh-server", "no pool")
+}
+
+// logServer is one, and the settings that name it.
+type logServer struct {
+	net.PacketConn
+	settings string
+}
+
+func startLogServer(t *testing.T) logServer {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "logAddress"), []byte("udp://"+conn.LocalAddr().String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return logServer{conn, dir}
+}
+
+// wantNext has the next message be of a process and say something.
+func (s logServer) wantNext(t *testing.T, app, says string) {
+	t.Helper()
+	b := make([]byte, 4096)
+	_ = s.SetReadDeadline(time.Now().Add(30 * time.Second))
+	n, _, err := s.ReadFrom(b)
+	if err != nil || !strings.Contains(string(b[:n]), " "+app+" ") || !strings.Contains(string(b[:n]), says) {
+		t.Errorf("got %q, %v, want %q of %s", b[:n], err, says, app)
 	}
 }

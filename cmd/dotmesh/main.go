@@ -36,7 +36,7 @@ func newCommand() *cobra.Command {
 		Version:       version(),
 	}
 	addLogFlags(root)
-	root.AddCommand(newServerCommand(), newNodeCommand(), newControllerCommand(), newOperatorCommand(), newHolderCommand(), newCertsCommand(), newEtcdSnapshotCommand())
+	root.AddCommand(newServerCommand(), newNodeCommand(), newControllerCommand(), newOperatorCommand(), newHolderCommand(), newCertsCommand(), newEtcdSnapshotCommand(), newEtcdJoinCommand())
 	return root
 }
 

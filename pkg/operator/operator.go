@@ -158,8 +158,10 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 	}
 	events := report.NewEvents(ctx, kube, mgr.GetScheme())
 	wakePools, wakeNodes := newWaker(), newWaker()
+	var p *pools.Pools
 	s := settings.New(settings.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: cfg.Namespace, Events: events, Now: time.Now,
+		LargestPool: func() (int64, bool) { return p.Largest() },
 		Changed: func() {
 			wakePools.wake()
 			wakeNodes.wake()
@@ -181,12 +183,12 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 		Client: mgr.GetClient(), Events: events, Namespace: cfg.Namespace,
 		Extra: cfg.Names, NodeAddresses: true, ExternalEtcd: len(cfg.Etcd) > 0, Now: time.Now,
 	}
-	p := pools.New(pools.Config{
+	p = pools.New(pools.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cluster: cluster, Settings: s, Servers: servers,
 		Events: events, Reporter: report.New(mgr.GetClient(), events, m), Missing: c.Missing, Now: time.Now,
 	})
 	if len(cfg.Etcd) == 0 {
-		if err := etcdOf(cfg, mgr, cluster, s, events).SetupWithManager(mgr); err != nil {
+		if err := addEtcd(cfg, mgr, cluster, s, events, registry); err != nil {
 			return err
 		}
 	}
@@ -214,16 +216,22 @@ func addUpgrades(mgr ctrl.Manager, version string, s *settings.Settings, registr
 	return errors.Join(registry.Register(checker), mgr.Add(checker))
 }
 
-// etcdOf runs the operator's own etcd.
-func etcdOf(cfg Config, mgr ctrl.Manager, cluster specs.Cluster, s *settings.Settings, events *report.Events) *etcd.Reconciler {
-	return &etcd.Reconciler{
-		Client: mgr.GetClient(), Events: events,
+// addEtcd runs the operator's own etcd.
+func addEtcd(cfg Config, mgr ctrl.Manager, cluster specs.Cluster, s *settings.Settings, events *report.Events, registry prometheus.Registerer) error {
+	m, err := etcd.NewMetrics(registry)
+	if err != nil {
+		return err
+	}
+	r := &etcd.Reconciler{
+		Client: mgr.GetClient(), Events: events, Metrics: m,
 		Spec: etcd.Spec{Namespace: cfg.Namespace, Image: cfg.EtcdImage, Dotmesh: cluster.Image},
 		Config: func(context.Context) (operatorconfig.Config, bool, error) {
 			inForce, known := s.InForce()
 			return inForce, known, nil
 		},
+		Now: time.Now,
 	}
+	return r.SetupWithManager(mgr)
 }
 
 // waker has a reconciler work; any number of wakes before it does are one.

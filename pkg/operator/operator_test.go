@@ -66,6 +66,7 @@ func TestOperator(t *testing.T) {
 		return !slices.ContainsFunc([]string{
 			"dotmesh_operator_nodes 1", "dotmesh_operator_servers_ready 1", `dotmesh_operator_pools{health="ONLINE"} 1`,
 			`dotmesh_operator_rollout{state="done"} 1`, "dotmesh_operator_configuration_refused 0", "dotmesh_operator_configuration_missing 0",
+			"dotmesh_operator_etcd_members 1", "dotmesh_operator_etcd_members_healthy 0",
 		}, func(line string) bool { return !strings.Contains(page, line+"\n") })
 	})
 

@@ -36,10 +36,12 @@ func find[T any, P interface {
 	return nil
 }
 
-// pods gives the pod template of every workload, by name.
-func pods(t *testing.T) map[string]corev1.PodTemplateSpec {
+// pods gives the pod template of every workload of the static deployment, by name.
+func pods(t *testing.T) map[string]corev1.PodTemplateSpec { return podsOf(rendered(t)) }
+
+func podsOf(objects []runtime.Object) map[string]corev1.PodTemplateSpec {
 	all := map[string]corev1.PodTemplateSpec{}
-	for _, o := range rendered(t) {
+	for _, o := range objects {
 		switch o := o.(type) {
 		case *appsv1.Deployment:
 			all[o.Name] = o.Spec.Template
@@ -53,10 +55,16 @@ func pods(t *testing.T) map[string]corev1.PodTemplateSpec {
 }
 
 func TestWhatIsDeployed(t *testing.T) {
-	got := slices.Sorted(maps.Keys(pods(t)))
-	want := []string{"dotmesh-controller", "dotmesh-etcd", "dotmesh-node", "dotmesh-server"}
-	if !slices.Equal(got, want) {
-		t.Errorf("workloads %v, want %v", got, want)
+	static := []string{"dotmesh-controller", "dotmesh-etcd", "dotmesh-node", "dotmesh-server"}
+	operated := []string{"dotmesh-controller", "dotmesh-operator"}
+	for file, objects := range deployments(t) {
+		got, want := slices.Sorted(maps.Keys(podsOf(objects))), operated
+		if file == "dotmesh-static.yaml" || file == "dotmesh-lab.yaml" {
+			want = static
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: workloads %v, want %v", file, got, want)
+		}
 	}
 }
 
@@ -112,14 +120,26 @@ func TestSidecarArguments(t *testing.T) {
 }
 
 // Only the server and the node service are privileged; nothing else has a
-// capability or a writable root.
+// capability or a writable root, and of all others only etcd, whose directory on the
+// host is root's, runs as root.
 func TestPrivileges(t *testing.T) {
+	for file, objects := range deployments(t) {
+		t.Run(file, func(t *testing.T) { checkPrivileges(t, podsOf(objects)) })
+	}
+}
+
+func checkPrivileges(t *testing.T, pods map[string]corev1.PodTemplateSpec) {
 	privileged := []string{"dotmesh-server/server", "dotmesh-node/node"}
-	for pod, template := range pods(t) {
-		for _, c := range template.Spec.Containers {
+	asRoot := []string{"dotmesh-server", "dotmesh-node", "dotmesh-etcd"}
+	for pod, template := range pods {
+		if p := template.Spec.SecurityContext; !slices.Contains(asRoot, pod) && (p == nil || p.RunAsNonRoot == nil || !*p.RunAsNonRoot) {
+			t.Errorf("%s may run as root", pod)
+		}
+		for _, c := range slices.Concat(template.Spec.InitContainers, template.Spec.Containers) {
 			name, s := pod+"/"+c.Name, c.SecurityContext
 			if s == nil || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem {
 				t.Errorf("%s: its root file system is writable", name)
+				continue
 			}
 			if slices.Contains(privileged, name) {
 				continue
@@ -132,9 +152,6 @@ func TestPrivileges(t *testing.T) {
 				t.Errorf("%s: no seccomp profile", name)
 			}
 		}
-	}
-	if p := pods(t)["dotmesh-controller"].Spec.SecurityContext; p.RunAsNonRoot == nil || !*p.RunAsNonRoot {
-		t.Error("the controller may run as root")
 	}
 }
 

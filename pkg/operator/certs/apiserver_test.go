@@ -88,6 +88,7 @@ func TestAPIServer(t *testing.T) {
 		"made, kept, made again":                 madeAndKept,
 		"the Secret that only the user can make": onlyTheUser,
 		"two operators at once":                  twoOperators,
+		"a clock that was ahead":                 clockWasAhead,
 		"a manager calls it":                     managed,
 	} {
 		t.Run(what, func(t *testing.T) { test(t, s) })
@@ -150,6 +151,30 @@ func onlyTheUser(t *testing.T, s *apiserver.Server) {
 	}
 	if got := b.missing(); !strings.Contains(got, "your etcd") {
 		t.Errorf("without a certificate for the user's etcd: got %q", got)
+	}
+}
+
+func clockWasAhead(t *testing.T, s *apiserver.Server) {
+	b := newBench(t, s, "ahead")
+	b.reconcile()
+	b.Now = func() time.Time { return time.Now().Add(7 * 365 * 24 * time.Hour) }
+	b.reconcile()
+	b.Now = time.Now
+	b.reconcile()
+	for _, name := range leaves {
+		cert, ca, err := pair(b.secret(name).Data)
+		if now := time.Now(); err != nil || now.Before(cert.NotBefore) || now.Before(ca.NotBefore) {
+			t.Errorf("%s is not valid yet (%v)", name, err)
+		}
+	}
+	told := ""
+	for len(b.events) > 0 {
+		told += <-b.events + "\n"
+	}
+	for _, secret := range []string{pki.SecretCA, pki.SecretServerTLS} {
+		if !strings.Contains(told, "NotYetValid: the certificate in the Secret "+secret+" ") {
+			t.Errorf("nobody is told of %s: %s", secret, told)
+		}
 	}
 }
 

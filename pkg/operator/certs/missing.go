@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 )
 
@@ -21,7 +22,7 @@ const (
 	passwordFile = "dotmesh-admin-password.txt"
 
 	// userConfig is the ConfigMap that the user is told on.
-	userConfig = "configuration"
+	userConfig = specs.ConfigurationName
 )
 
 // Missing tells what the servers still need, and what to do about it; "" when all
@@ -80,7 +81,7 @@ func (r *Reconciler) get(ctx context.Context, name string) (corev1.Secret, error
 }
 
 // tell puts what only the user can do on the ConfigMap that they wrote.
-func (r *Reconciler) tell(ctx context.Context, problem string) error {
+func (r *Reconciler) tell(ctx context.Context, plan Plan) error {
 	user, err := r.missingFromUser(ctx)
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ func (r *Reconciler) tell(ctx context.Context, problem string) error {
 		return client.IgnoreNotFound(err)
 	}
 	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: on.Namespace, Name: on.Name, UID: on.UID}
-	for reason, text := range map[string]string{"SecretMissing": user, "Certificates": problem} {
+	for reason, text := range map[string]string{"SecretMissing": user, "Certificates": plan.Problem, "NotYetValid": plan.Early} {
 		if text != "" {
 			r.Events.Warning(ref, reason, text)
 		}

@@ -45,6 +45,8 @@ type Plan struct {
 	Write pki.Secrets
 	// Problem tells the user what only they can do; "" for nothing.
 	Problem string
+	// Early tells what is made anew because it is not valid yet; "" for nothing.
+	Early string
 	// Again is when time alone makes another plan.
 	Again time.Time
 }
@@ -61,6 +63,9 @@ func Next(s State) (Plan, error) {
 		if held, ok := s.Secrets[leaf.Secret]; ok && !held.Ours {
 			plan.problem(s.given(leaf.Secret, held))
 			continue
+		}
+		if cert, _, err := pair(s.Secrets[leaf.Secret].Data); err == nil && s.isEarly(cert) && plan.Early == "" {
+			plan.Early = early(leaf.Secret, cert)
 		}
 		files, due, err := s.leaf(leaf, ca, trust)
 		if err != nil {
@@ -101,6 +106,12 @@ func (s State) authority() (*pki.CA, Plan, error) {
 	}
 	due := pki.RenewAt(ca.Cert())
 	switch {
+	case !held.Ours && s.isEarly(ca.Cert()):
+		return nil, Plan{Problem: beginning("CA", pki.SecretCA, ca.Cert()), Again: ca.Cert().NotBefore}, nil
+	case held.Ours && s.isEarly(ca.Cert()):
+		plan, err := writeCA(ca.Renew(s.Now))
+		plan.Early = early(pki.SecretCA, ca.Cert())
+		return nil, plan, err
 	case !held.Ours && s.Now.After(ca.Cert().NotAfter):
 		return nil, Plan{Problem: ending("CA", pki.SecretCA, ca.Cert())}, nil
 	case !held.Ours && !s.Now.Before(due):
@@ -121,10 +132,23 @@ func (s State) given(secret string, held Secret) string {
 	switch {
 	case err != nil:
 		return fmt.Sprintf("your Secret %s cannot be used: %v", secret, err)
+	case s.isEarly(own.Leaf):
+		return beginning("certificate", secret, own.Leaf)
 	case !s.Now.Before(pki.RenewAt(own.Leaf)):
 		return ending("certificate", secret, own.Leaf)
 	}
 	return ""
+}
+
+// isEarly tells whether a certificate is not valid yet: a clock was ahead when it was made.
+func (s State) isEarly(cert *x509.Certificate) bool { return s.Now.Before(cert.NotBefore) }
+
+func early(secret string, cert *x509.Certificate) string {
+	return fmt.Sprintf("the certificate in the Secret %s is only valid from %s on: the clock of a node of the operator was ahead, or is behind. It is made anew: see that the nodes' clocks are right", secret, cert.NotBefore.Format(time.RFC3339))
+}
+
+func beginning(what, secret string, cert *x509.Certificate) string {
+	return fmt.Sprintf("the %s in your Secret %s is only valid from %s on: see that the nodes' clocks are right, renew it, or delete the Secret for the operator to make one", what, secret, cert.NotBefore.Format(time.RFC3339))
 }
 
 func ending(what, secret string, cert *x509.Certificate) string {
@@ -177,7 +201,7 @@ func writeCA(ca *pki.CA, err error) (Plan, error) {
 func (s State) leaf(l pki.Leaf, ca *pki.CA, trust trust) (map[string][]byte, time.Time, error) {
 	held := s.Secrets[l.Secret].Data
 	cert, issuer, err := pair(held)
-	if err == nil && s.Now.Before(cert.NotAfter) {
+	if err == nil && s.Now.Before(cert.NotAfter) && !s.isEarly(cert) {
 		due := pki.RenewAt(cert)
 		if !cert.NotAfter.Before(ca.Cert().NotAfter) {
 			due = ca.Cert().NotAfter // another would end with the CA too

@@ -19,13 +19,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 )
 
 const (
 	// ManagedBy is the label, and Operator its value, of Secrets that are ours.
-	ManagedBy = "app.kubernetes.io/managed-by"
-	Operator  = "dotmesh-operator"
+	ManagedBy = specs.LabelManagedBy
+	Operator  = specs.ManagedBy
 
 	// TrustAnnotation of a pod is the TrustHash of the ca.crt that it was started
 	// with. Pods that read theirs only then carry it.
@@ -90,7 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 		}
 		klog.FromContext(ctx).Info("certificates were written", "secret", name)
 	}
-	if err := r.tell(ctx, plan.Problem); err != nil {
+	if err := r.tell(ctx, plan); err != nil {
 		return reconcile.Result{}, err
 	}
 	// What was written comes back as a change, for the next step.

@@ -9,6 +9,9 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 )
 
+// skew is how far the clocks of the operator's nodes may differ.
+const skew = time.Hour
+
 // trust is what goes into every ca.crt.
 type trust struct {
 	pem []byte
@@ -85,10 +88,11 @@ func (s State) everywhere(ca *x509.Certificate) bool {
 	return true
 }
 
+// lastChange leaves out what was written by a clock that was ahead: nobody knows when.
 func (s State) lastChange() time.Time {
 	var last time.Time
 	for _, held := range s.ours() {
-		if held.Changed.After(last) {
+		if held.Changed.After(last) && held.Changed.Before(s.Now.Add(skew)) {
 			last = held.Changed
 		}
 	}

@@ -11,7 +11,7 @@ const (
 	NewPVCs               // what exists stays as it is
 	Grow                  // the PVC first where there is one, then the pool, under its users
 	Rolling               // one node at a time
-	Anew                  // no pool exists yet: pods and PVCs that wait for one are made anew
+	Anew                  // no pool has it yet: pods and PVCs that wait for one are made anew
 )
 
 // String says it to a person who changed a key.
@@ -46,11 +46,20 @@ func (c Change) String() string {
 // empty when nothing does.
 type Plan []Change
 
+// Pools are those that there are, as far as a change has to do with them.
+type Pools struct {
+	// Exist is from when a server may have made one: what counts is a PVC or a pool
+	// file that was given to one, not what is imported now.
+	Exist bool
+	// Local and PVC are the bytes of the largest pool in a file, and of the largest PVC,
+	// of those whose size is known. A size may be set back to these: it was a mistake
+	// that nothing has followed.
+	Local, PVC int64
+}
+
 // Change tells what it means to put next in c's place, or refuses all of next
-// with a *Refusal, so that c holds on unchanged. A pool exists from when a server
-// may have made it: what counts is a PVC or a pool file that was given to one,
-// not what is imported now.
-func (c Config) Change(next Config, poolsExist bool) (Plan, error) {
+// with a *Refusal, so that c holds on unchanged.
+func (c Config) Change(next Config, pools Pools) (Plan, error) {
 	var plan Plan
 	var problems []Remark
 	for _, s := range settings() {
@@ -59,11 +68,15 @@ func (c Config) Change(next Config, poolsExist bool) (Plan, error) {
 			continue
 		}
 		shrinks := s.size != nil && s.size(&next).Bytes() < s.size(&c).Bytes()
+		if err := s.isTaken(&next); err != nil {
+			problems = append(problems, Remark{s.key, err.Error() + s.hintDefault()})
+			continue
+		}
 		switch {
-		case poolsExist && s.fixed:
+		case pools.Exist && s.fixed:
 			problems = append(problems, cannotMove(change))
-		case poolsExist && shrinks:
-			problems = append(problems, cannotShrink(change))
+		case pools.Exist && shrinks && s.size(&next).Bytes() < s.reached(pools):
+			problems = append(problems, cannotShrink(change, s.reached(pools)))
 		case shrinks:
 			change.Effect = Anew
 		}
@@ -80,7 +93,7 @@ func cannotMove(c Change) Remark {
 		c.From, c.To, c.From, c.To)}
 }
 
-func cannotShrink(c Change) Remark {
-	return Remark{c.Key, fmt.Sprintf("cannot shrink from %q to %q while pools exist, because a pool only grows: set it to %q or more; for smaller pools, make a new cluster with %q and pull the dots across",
-		c.From, c.To, c.From, c.To)}
+func cannotShrink(c Change, reached int64) Remark {
+	return Remark{c.Key, fmt.Sprintf("cannot shrink from %q to %q while pools exist, because a pool only grows, and the largest has %d bytes: set it to that or more; for smaller pools, make a new cluster with %q and pull the dots across",
+		c.From, c.To, reached, c.To)}
 }

@@ -38,7 +38,7 @@ func TestChangeOfEveryKey(t *testing.T) {
 	} {
 		from, to := parsed(t, map[string]string{c.key: c.from}), parsed(t, map[string]string{c.key: c.to})
 		for pools, want := range map[bool]Effect{false: c.without, true: c.while} {
-			plan, err := from.Change(to, pools)
+			plan, err := from.Change(to, Pools{Exist: pools, Local: from.Local.PoolSize.Bytes(), PVC: from.PVCPerNode.PVSize.Bytes()})
 			if want == refused {
 				problems := refusal(t, err)
 				if len(problems) != 1 || problems[0].Key != c.key || plan != nil {
@@ -61,7 +61,7 @@ func TestChangeOfEveryKey(t *testing.T) {
 
 func TestEveryKeyHasAnEffect(t *testing.T) {
 	from := Config{}
-	plan, err := from.Change(parsed(t, map[string]string{"nodeSelector": "a", "upgradesUrl": "http://a", "logAddress": "a", "recover": "true"}), false)
+	plan, err := from.Change(parsed(t, map[string]string{"nodeSelector": "a", "upgradesUrl": "http://a", "logAddress": "a", "recover": "true"}), Pools{})
 	if err != nil || len(plan) != len(settings()) {
 		t.Fatalf("got %v, %v, want a change of each key", plan, err)
 	}
@@ -79,8 +79,28 @@ func TestEveryKeyHasAnEffect(t *testing.T) {
 func TestSpelling(t *testing.T) {
 	a := parsed(t, map[string]string{"local.poolSizePerNode": "10G", "nodeSelector": "b in (y,x),a", "failoverAfter": "180s", "logAddress": "Logs", "flexvolumeDriverDir": "/x"})
 	b := parsed(t, map[string]string{"local.poolSizePerNode": "10240MiB", "nodeSelector": "a, b in (x,y)", "failoverAfter": "3m\n", "logAddress": "udp://logs:514"})
-	if plan, err := a.Change(b, true); err != nil || len(plan) > 0 {
+	if plan, err := a.Change(b, Pools{Exist: true}); err != nil || len(plan) > 0 {
 		t.Errorf("got %v, %v, want no change", plan, err)
+	}
+}
+
+// TestSizesGoBack: a size that no pool has reached was a typing error, and can be mended.
+func TestSizesGoBack(t *testing.T) {
+	const gib = 1 << 30
+	for key, pools := range map[string]func(bytes int64) Pools{
+		"local.poolSizePerNode":    func(bytes int64) Pools { return Pools{Exist: true, Local: bytes, PVC: 1 << 50} },
+		"pvcPerNode.pvSizePerNode": func(bytes int64) Pools { return Pools{Exist: true, PVC: bytes, Local: 1 << 50} },
+	} {
+		from, to := parsed(t, map[string]string{key: "100T"}), parsed(t, map[string]string{key: "100G"})
+		for _, reached := range []int64{0, 99 * gib, 100 * gib} {
+			if plan, err := from.Change(to, pools(reached)); err != nil || len(plan) != 1 || plan[0].Effect != Anew {
+				t.Errorf("%s, reached %d: got %v, %v", key, reached, plan, err)
+			}
+		}
+		_, err := from.Change(to, pools(101*gib))
+		if problems := refusal(t, err); len(problems) != 1 || !strings.Contains(problems[0].Message, "108447924224 bytes") {
+			t.Errorf("%s: got %v, want a refusal that tells what there is", key, problems)
+		}
 	}
 }
 
@@ -89,7 +109,7 @@ func TestNothingIsHalfTaken(t *testing.T) {
 	from := parsed(t, map[string]string{"replicas": "2", "poolName": "pool", "local.poolSizePerNode": "10G"})
 	before := from.Data()
 	to := parsed(t, map[string]string{"replicas": "3", "poolName": "tank", "local.poolSizePerNode": "9G", "kubeletDir": "/k"})
-	plan, err := from.Change(to, true)
+	plan, err := from.Change(to, Pools{Exist: true, Local: 10 << 30})
 	var keys []string
 	for _, p := range refusal(t, err) {
 		keys = append(keys, p.Key)
@@ -100,7 +120,40 @@ func TestNothingIsHalfTaken(t *testing.T) {
 	if !reflect.DeepEqual(from.Data(), before) {
 		t.Errorf("got %v, want %v", from.Data(), before)
 	}
-	if plan, err := from.Change(to, false); err != nil || len(plan) != 4 {
+	if plan, err := from.Change(to, Pools{}); err != nil || len(plan) != 4 {
 		t.Errorf("without pools: got %v, %v, want four changes", plan, err)
+	}
+}
+
+// TestPathOfBefore: what was in force before it was refused holds on, and is not changed
+// to.
+func TestPathOfBefore(t *testing.T) {
+	read := func(location string) Config {
+		t.Helper()
+		c, _, err := ParseKept(map[string]string{keyPoolLocation: location})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before, good := read("/run/dotmesh/pools"), read("/mnt")
+	if got := before.Outdated(); len(got) != 1 || got[0].Key != keyPoolLocation {
+		t.Errorf("it is told of as %v", got)
+	}
+	if got := good.Outdated(); len(got) != 0 {
+		t.Errorf("a good one is told of as %v", got)
+	}
+	next := before
+	next.Recover = true
+	for what, c := range map[string]struct {
+		from, to Config
+		taken    bool
+	}{"as it was": {before, next, true}, "away from it": {before, good, true}, "to it": {good, before, false}} {
+		if _, err := c.from.Change(c.to, Pools{}); (err == nil) != c.taken {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	if _, _, err := Parse(before.Data()); err == nil {
+		t.Error("it is taken at first")
 	}
 }

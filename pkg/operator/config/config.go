@@ -53,6 +53,27 @@ type PVCPerNode struct {
 // either way. Space around a value is not part of it, because a ConfigMap made
 // from files, or from a YAML block, ends each with a newline.
 func Parse(data map[string]string) (Config, []Remark, error) {
+	return parse(data, setting.isTaken)
+}
+
+// ParseKept is Parse where a configuration is in force: it also reads what may be in
+// force since before it was refused, and which Change refuses to change to.
+func ParseKept(data map[string]string) (Config, []Remark, error) {
+	return parse(data, func(setting, *Config) error { return nil })
+}
+
+// Outdated tells of what holds only because it was in force before it was refused.
+func (c Config) Outdated() []Remark {
+	var all []Remark
+	for _, s := range settings() {
+		if err := s.isTaken(&c); err != nil {
+			all = append(all, Remark{s.key, err.Error() + ". It holds on because it was in force before this was refused"})
+		}
+	}
+	return all
+}
+
+func parse(data map[string]string, check func(setting, *Config) error) (Config, []Remark, error) {
 	var c Config
 	var problems []Remark
 	for _, s := range settings() {
@@ -60,7 +81,11 @@ func Parse(data map[string]string) (Config, []Remark, error) {
 		if !given {
 			value = s.fallback
 		}
-		if err := s.set(&c, strings.TrimSpace(value)); err != nil {
+		err := s.set(&c, strings.TrimSpace(value))
+		if err == nil {
+			err = check(s, &c)
+		}
+		if err != nil {
 			problems = append(problems, Remark{s.key, err.Error() + s.hintDefault()})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // parsed is what Parse makes of good data.
@@ -104,7 +105,7 @@ func TestEveryKey(t *testing.T) {
 		},
 		"kubeletDir": {
 			good: map[string]string{"/var/lib/kubelet": "/var/lib/kubelet", "/var/snap/microk8s/common/var/lib/kubelet": "/var/snap/microk8s/common/var/lib/kubelet"},
-			bad:  map[string]string{"": "absolute", "kubelet": "absolute", "/": "absolute", "/" + strings.Repeat("k", 64): "64"},
+			bad:  map[string]string{"": "absolute", "kubelet": "absolute", "/": "absolute", "/" + strings.Repeat("k", 64): "64", "/host": "/host", "/dev/kubelet": "/dev", "/run": "/run/dotmesh"},
 		},
 		"storageMode": {
 			good: map[string]string{"local": "local", "pvcPerNode": "pvcPerNode"},
@@ -117,9 +118,10 @@ func TestEveryKey(t *testing.T) {
 		"local.poolSizePerNode":    sizes,
 		"pvcPerNode.pvSizePerNode": sizes,
 		"local.poolLocation": {
-			good: map[string]string{"/var/lib/dotmesh": "/var/lib/dotmesh", "/mnt/disk-1/a.b@c+d": "/mnt/disk-1/a.b@c+d", "/...": "/..."},
+			good: map[string]string{"/var/lib/dotmesh": "/var/lib/dotmesh", "/mnt/disk-1/a.b@c+d": "/mnt/disk-1/a.b@c+d", "/...": "/...", "/devices": "/devices", "/run/dotmesh2": "/run/dotmesh2"},
 			bad: map[string]string{"": "absolute", "/": "absolute", "var/lib": "absolute", "/a/../b": `"/b"`, "/a/": `"/a"`, "/a//b": `"/a/b"`, "/a/./b": `"/a/b"`, "../a": "absolute", "/a b": "letters",
-				"/a:b": "letters", "/$(X)": "letters", "/a\x00b": "letters", "/a/#HOSTNAME#": "every node", "/" + long: "255"},
+				"/a:b": "letters", "/$(X)": "letters", "/a\x00b": "letters", "/a/#HOSTNAME#": "every node", "/" + long: "255",
+				"/tmp": "above", "/tmp/pools": "not /tmp", "/etc": "not /etc/dotmesh/", "/lib": "not /lib/modules", "/secret": "not /secret", "/proc/1": "not /proc"},
 		},
 		"pvcPerNode.storageClass": {
 			good: map[string]string{"standard": "standard", "managed-csi.v2": "managed-csi.v2"},
@@ -252,6 +254,22 @@ func TestEdits(t *testing.T) {
 	}{{"", "", 0}, {"", "ab", 2}, {"ab", "", 2}, {"kitten", "sitting", 3}, {"abc", "abc", 0}, {"flaw", "lawn", 2}} {
 		if got := edits(c.a, c.b); got != c.want {
 			t.Errorf("%q, %q: got %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+// TestMessagesAreUTF8: the API server would change one that is not, so that it never was
+// what is to be written.
+func TestMessagesAreUTF8(t *testing.T) {
+	for shift := range 4 {
+		long := strings.Repeat("a", shift) + strings.Repeat("ä", 300)
+		for _, data := range []map[string]string{{"nodeSelector": long}, {"nodeSelector": "a in (" + long}, {"poolName": long}, {long: ""}} {
+			_, _, err := Parse(data)
+			for _, p := range refusal(t, err) {
+				if !utf8.ValidString(p.String()) {
+					t.Errorf("%.20q: got %q", data, p)
+				}
+			}
 		}
 	}
 }

@@ -48,14 +48,14 @@ func FuzzParse(f *testing.F) {
 		if err != nil || len(warnings) > 0 || !reflect.DeepEqual(again, c) {
 			t.Fatalf("%q: got %+v, then %+v, %v, %v", lines, c, again, warnings, err)
 		}
-		if plan, err := c.Change(again, true); err != nil || len(plan) > 0 {
+		if plan, err := c.Change(again, Pools{Exist: true}); err != nil || len(plan) > 0 {
 			t.Errorf("%q: got %v, %v from itself to itself", lines, plan, err)
 		}
 		if err := samePool(c.PoolName); err != nil {
 			t.Errorf("%q: %v", lines, err)
 		}
 		for _, pools := range []bool{false, true} {
-			plan, err := defaults.Change(c, pools)
+			plan, err := defaults.Change(c, Pools{Exist: pools, Local: 10 << 30, PVC: 10 << 30})
 			if err != nil && (plan != nil || !pools || len(refusal(t, err)) == 0) {
 				t.Errorf("%q, pools %v: got %v, %v", lines, pools, plan, err)
 			}

@@ -31,7 +31,7 @@ func ParseNodeSelector(s string) (NodeSelector, error) {
 func detail(err error) string {
 	const most = 200
 	if text := err.Error(); len(text) > most {
-		return text[:most] + "…"
+		return strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return err.Error()
 }

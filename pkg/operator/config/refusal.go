@@ -36,7 +36,7 @@ const maxShown = 64
 
 func clip(s string) string {
 	if len(s) > maxShown {
-		return s[:maxShown] + "…"
+		return strings.ToValidUTF8(s[:maxShown], "") + "…"
 	}
 	return s
 }

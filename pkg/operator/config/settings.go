@@ -42,8 +42,11 @@ type setting struct {
 	effect Effect
 	// fixed keys cannot change while pools exist.
 	fixed bool
-	// size is nil but for sizes, which cannot shrink while pools exist.
-	size func(*Config) Size
+	// size is nil but for sizes, which cannot shrink below what pools have reached.
+	size    func(*Config) Size
+	reached func(Pools) int64
+	// path is nil but for directories that the pods have under their own names.
+	path func(*Config) HostPath
 }
 
 // place reads and writes one field of a Config as text.
@@ -70,6 +73,8 @@ func in[T any](field func(*Config) *T, parse func(string) (T, error), text func(
 // changes are told in.
 func settings() []setting {
 	poolSize := func(c *Config) *Size { return &c.Local.PoolSize }
+	kubeletDir := func(c *Config) *HostPath { return &c.KubeletDir }
+	poolLocation := func(c *Config) *HostPath { return &c.Local.PoolLocation }
 	pvSize := func(c *Config) *Size { return &c.PVCPerNode.PVSize }
 	return []setting{
 		{key: keyNodeSelector, effect: AtOnce,
@@ -81,19 +86,21 @@ func settings() []setting {
 		{key: keyLogAddress, effect: AtOnce,
 			place: in(func(c *Config) *syslog.Address { return &c.LogAddress }, syslog.ParseAddress, syslog.Address.String)},
 		{key: keyKubeletDir, fallback: "/var/lib/kubelet", effect: Rolling,
-			place: in(func(c *Config) *HostPath { return &c.KubeletDir }, parseKubeletDir, HostPath.String)},
+			place: in(kubeletDir, parseKubeletDir, HostPath.String),
+			path:  func(c *Config) HostPath { return *kubeletDir(c) }},
 		{key: keyStorageMode, fallback: "local", effect: Anew, fixed: true,
 			place: in(func(c *Config) *StorageMode { return &c.StorageMode }, ParseStorageMode, StorageMode.String)},
 		{key: keyPoolName, fallback: "pool", effect: Anew, fixed: true,
 			place: in(func(c *Config) *PoolName { return &c.PoolName }, ParsePoolName, PoolName.String)},
 		{key: keyPoolSize, fallback: "10G", effect: Grow,
 			place: in(poolSize, parsePoolSize, Size.String),
-			size:  func(c *Config) Size { return *poolSize(c) }},
+			size:  func(c *Config) Size { return *poolSize(c) }, reached: func(p Pools) int64 { return p.Local }},
 		{key: keyPoolLocation, fallback: "/var/lib/dotmesh", effect: Anew, fixed: true,
-			place: in(func(c *Config) *HostPath { return &c.Local.PoolLocation }, ParseHostPath, HostPath.String)},
+			place: in(poolLocation, ParseHostPath, HostPath.String),
+			path:  func(c *Config) HostPath { return *poolLocation(c) }},
 		{key: keyPVSize, fallback: "10G", effect: Grow,
 			place: in(pvSize, parsePoolSize, Size.String),
-			size:  func(c *Config) Size { return *pvSize(c) }},
+			size:  func(c *Config) Size { return *pvSize(c) }, reached: func(p Pools) int64 { return p.PVC }},
 		{key: keyStorageClass, fallback: "standard", effect: NewPVCs,
 			place: in(func(c *Config) *StorageClass { return &c.PVCPerNode.StorageClass }, ParseStorageClass, StorageClass.String)},
 		{key: keyVolumeMode, fallback: string(corev1.PersistentVolumeBlock), effect: NewPVCs,
@@ -107,6 +114,18 @@ func settings() []setting {
 		{key: keyRecover, fallback: "false", effect: AtOnce,
 			place: in(func(c *Config) *bool { return &c.Recover }, parseRecover, strconv.FormatBool)},
 	}
+}
+
+// isTaken refuses a directory that the pods have something else in.
+func (s setting) isTaken(c *Config) error {
+	if s.path == nil {
+		return nil
+	}
+	dir, taken := s.path(c).taken()
+	if !taken {
+		return nil
+	}
+	return refuse(s.path(c).String(), "a path that is not %s, nor in it, nor above it: dotmesh's pods have something else there", dir)
 }
 
 // hintDefault ends the sentence on a bad value.

@@ -82,6 +82,26 @@ func ParseHostPath(s string) (HostPath, error) {
 	return HostPath{text{s}}, nil
 }
 
+// taken is the directory of the pods that the path is in the way of.
+func (p HostPath) taken() (string, bool) {
+	for _, dir := range PodDirs() {
+		if strings.HasPrefix(p.s+"/", dir+"/") || strings.HasPrefix(dir+"/", p.s+"/") {
+			return dir, true
+		}
+	}
+	return "", false
+}
+
+// PodDirs are the directories that containers of server and node service have from
+// elsewhere: their mounts (package specs), and what the container runtime puts there.
+// The pods have a HostPath of the configuration beside them, under its own name.
+func PodDirs() []string {
+	return []string{
+		"/dev", "/etc/dotmesh/ca", "/etc/dotmesh/etcd", "/etc/dotmesh/settings", "/etc/dotmesh/tls", "/host",
+		"/lib/modules", "/proc", "/run/dotmesh", "/secret", "/sys", "/tmp",
+	}
+}
+
 // maxKubeletDir keeps the sockets below it within the 107 bytes that the kernel
 // allows: the longest is /plugins_registry/dotmesh.csi-reg.sock.
 const maxKubeletDir = 64
@@ -170,9 +190,6 @@ func ParseReplicas(s string) (Replicas, error) {
 	}
 	return Replicas{int(n)}, nil
 }
-
-// Count is the number; all tells that there is none, but a copy on every server.
-func (r Replicas) Count() (n int, all bool) { return r.count, r.count == 0 }
 
 // String writes it as ParseReplicas reads it.
 func (r Replicas) String() string {

@@ -75,15 +75,6 @@ func TestNodeSelectorMatches(t *testing.T) {
 	}
 }
 
-func TestReplicasCount(t *testing.T) {
-	for in, want := range map[string]int{"all": 0, "1": 1, "7": 7} {
-		r, err := ParseReplicas(in)
-		if n, all := r.Count(); err != nil || n != want || all != (in == "all") {
-			t.Errorf("%s: got %d, %v, %v", in, n, all, err)
-		}
-	}
-}
-
 // samePool tells what zfs thinks of a name that the configuration accepts, also
 // with the suffix that tells pools on PVCs apart.
 func samePool(name PoolName) error {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -23,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 	"github.com/dotmesh-io/dotmesh-csi/test/apiserver"
 )
@@ -47,6 +49,8 @@ type world struct {
 	data   map[string]string
 	// kill is how often, of ten, the operator dies right after it changed something.
 	kill int
+	// ahead is how much later it is for the operator.
+	ahead time.Duration
 }
 
 func newWorld(t *testing.T, data map[string]string) *world {
@@ -60,6 +64,10 @@ func newWorld(t *testing.T, data map[string]string) *world {
 	}
 	// What changes anything is done as the service account of the manifests.
 	operator, err := client.New(s.As("system:serviceaccount:dotmesh:dotmesh-operator"), client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +86,9 @@ func newWorld(t *testing.T, data map[string]string) *world {
 		Update: func(ctx context.Context, _ client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
 			return dies(operator.Update(ctx, o, opts...))
 		},
+		Patch: func(ctx context.Context, _ client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return dies(operator.Patch(ctx, o, patch, opts...))
+		},
 		Delete: func(ctx context.Context, _ client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			return dies(operator.Delete(ctx, o, opts...))
 		},
@@ -86,13 +97,14 @@ func newWorld(t *testing.T, data map[string]string) *world {
 		},
 	})
 	w.Reconciler = &Reconciler{
-		Client: killed, Events: w.events,
+		Client: killed, Events: w.events, Metrics: m,
 		Spec: Spec{Namespace: namespace, Image: "etcd:1", Dotmesh: "dotmesh:1"},
 		Config: func(context.Context) (config.Config, bool, error) {
 			c, _, err := config.Parse(w.data)
 			return c, true, err
 		},
 		Connect: func(*tls.Config) (Cluster, error) { return w.etcd, nil },
+		Now:     func() time.Time { return time.Now().Add(w.ahead) },
 	}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	if out, err := s.Kubectl(t.Context(), "-n", namespace, "apply", "-f", "../../../deploy/operator/operator.yaml"); err != nil {
@@ -187,6 +199,13 @@ func (w *world) until(what string, is func() bool) {
 	}
 }
 
+// steps lets everybody work for a while.
+func (w *world) steps(n int) {
+	w.t.Helper()
+	done := -1
+	w.until("steps", func() bool { done++; return done == n })
+}
+
 func mustConfig(t *testing.T, data map[string]string) config.Config {
 	t.Helper()
 	c, _, err := config.Parse(data)
@@ -203,6 +222,7 @@ func (w *world) kubelet() {
 		node := corev1.Node{}
 		exists := p.Spec.NodeName != "" && w.direct.Get(w.t.Context(), client.ObjectKey{Name: p.Spec.NodeName}, &node) == nil
 		switch {
+		case exists && !isReady(&node): // nobody is there
 		case p.DeletionTimestamp != nil && exists:
 			w.etcd.stop(w.ordinal(p))
 			_ = client.IgnoreNotFound(w.direct.Delete(w.t.Context(), &p, client.GracePeriodSeconds(0)))
@@ -253,10 +273,15 @@ func (w *world) run(p corev1.Pod) {
 		return
 	}
 	ready := corev1.ConditionFalse
-	if w.etcd.start(w.ordinal(p), v.Name, begun.Data[clusterKey], begun.Data[stateKey] == "existing") {
+	join := corev1.ContainerStatus{Name: joinContainer, ContainerID: "containerd://" + string(p.UID)}
+	existing := begun.Data[stateKey] == "existing"
+	if existing && w.etcd.waits(w.ordinal(p), v.Name) {
+		join.State.Running = &corev1.ContainerStateRunning{}
+	} else if w.etcd.start(w.ordinal(p), v.Name, begun.Data[clusterKey], existing) {
 		ready = corev1.ConditionTrue
 	}
 	p.Status.Phase = corev1.PodRunning
+	p.Status.InitContainerStatuses = []corev1.ContainerStatus{join}
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
 	_ = w.direct.Status().Update(w.t.Context(), &p)
 }
@@ -309,9 +334,7 @@ func TestLocal(t *testing.T) {
 	}
 
 	w.loseNode("b")
-	for range 5 {
-		w.until("a step", func() func() bool { n := 0; return func() bool { n++; return n > 1 } }())
-	}
+	w.steps(5)
 	if n := len(w.etcd.members); n != 3 {
 		t.Errorf("without another node a member was removed: %d are left", n)
 	}
@@ -350,39 +373,80 @@ func (w *world) volumes() []corev1.PersistentVolume {
 	return all.Items
 }
 
+// provision makes a disk for each claim of the class disks, that of the i-th member on the i-th
+// node.
+func (w *world) provision() {
+	w.t.Helper()
+	for i := range 3 {
+		var claim corev1.PersistentVolumeClaim
+		if w.direct.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: claimName(i)}, &claim) != nil || claim.Spec.VolumeName != "" || *claim.Spec.StorageClassName != "disks" {
+			continue
+		}
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{corev1.LabelHostname: string(rune('a' + i))}}}
+		v := Spec{Namespace: namespace}.Volume(i, string(claim.UID), "/x", node, 0)
+		v.Spec.StorageClassName, v.Labels = "disks", nil
+		if err := w.direct.Create(w.t.Context(), v); err != nil && !apierrors.IsAlreadyExists(err) {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // TestPVCPerNode: the class is named, others provision, and etcd stays where it was
 // put.
 func TestPVCPerNode(t *testing.T) {
 	w := newWorld(t, map[string]string{"storageMode": "pvcPerNode", "pvcPerNode.storageClass": "disks"})
 	w.create(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "disks"}, Provisioner: "test"})
 	w.addNode("a")
-	provision := func() {
-		for i := range 3 {
-			var claim corev1.PersistentVolumeClaim
-			if w.direct.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: claimName(i)}, &claim) != nil || claim.Spec.VolumeName != "" {
-				continue
-			}
-			v := Spec{Namespace: namespace}.Volume(i, "provisioned", "/x", &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{corev1.LabelHostname: string(rune('a' + i))}}}, 0)
-			v.Spec.StorageClassName, v.Labels = "disks", nil
-			if err := w.direct.Create(t.Context(), v); err != nil && !apierrors.IsAlreadyExists(err) {
-				t.Fatal(err)
-			}
-		}
-	}
-	w.create(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "fast-dots"}, Provisioner: driverName})
+	w.create(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "fast-dots"}, Provisioner: specs.DriverName})
 	w.data["pvcPerNode.storageClass"] = "fast-dots"
 	if _, err := w.Reconcile(t.Context(), reconcile.Request{}); err == nil || !strings.Contains(err.Error(), "pvcPerNode.storageClass") {
 		t.Errorf("on dotmesh's own volumes: got %v", err)
 	}
 	w.data["pvcPerNode.storageClass"] = "disks"
 	one, three := w.members("a"), w.members("a", "b", "c")
-	w.until("one", func() bool { provision(); return one() })
+	w.until("one", func() bool { w.provision(); return one() })
 	w.data["pvcPerNode.storageClass"] = "others"
 	w.addNode("b")
 	w.addNode("c")
-	w.until("three", func() bool { provision(); return three() })
+	w.until("three", func() bool { w.provision(); return three() })
 	var claim corev1.PersistentVolumeClaim
 	if err := w.get(t.Context(), claimName(2), &claim); err != nil || *claim.Spec.StorageClassName != "disks" {
 		t.Errorf("got %v, %v", claim.Spec.StorageClassName, err)
+	}
+}
+
+// TestClassIsMended: a class that gives etcd no volume can be changed, until it has one.
+func TestClassIsMended(t *testing.T) {
+	w := newWorld(t, map[string]string{"storageMode": "pvcPerNode", "pvcPerNode.storageClass": "nowhere"})
+	w.create(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "disks"}, Provisioner: "test"})
+	w.kill = 3
+	w.addNode("a")
+	w.until("it waits for its volume, which is told", func() bool {
+		w.provision()
+		w.ahead += time.Minute
+		return w.wasTold(`has no volume yet, of the StorageClass "nowhere"`)
+	})
+	w.data["pvcPerNode.storageClass"] = "disks"
+	one := w.members("a")
+	w.until("one", func() bool { w.provision(); return one() })
+	if class := w.set().Spec.VolumeClaimTemplates[0].Spec.StorageClassName; *class != "disks" {
+		t.Errorf("the next members get %s", *class)
+	}
+}
+
+// onThreeNodes plays in either mode, on nodes a, b and c.
+func onThreeNodes(t *testing.T, play func(*testing.T, *world)) {
+	for mode, data := range map[string]map[string]string{
+		"local":      {},
+		"pvcPerNode": {"storageMode": "pvcPerNode", "pvcPerNode.storageClass": "disks"},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			w := newWorld(t, data)
+			w.create(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "disks"}, Provisioner: "test"})
+			for _, node := range []string{"a", "b", "c"} {
+				w.addNode(node)
+			}
+			play(t, w)
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
 )
 
@@ -19,14 +20,21 @@ type State struct {
 	Nodes []Node
 	// Begun is nil before the ConfigMap is there.
 	Begun *Bootstrap
+	// Misplaced tells that the first volume is waited for from a class that is no longer
+	// the configuration's.
+	Misplaced bool
 	// Replicas are those of the StatefulSet.
 	Replicas int
 	// Answers tells whether etcd told its Members.
 	Answers bool
 	Members []members.Member
+	// Ill tells that not all of them were well for so long that somebody must look.
+	Ill bool
 	// Volumes, of local mode, and Pods are by ordinal.
 	Volumes map[int]Volume
 	Pods    map[int]Pod
+	// Claims, of pvcPerNode mode, tell whose data is on them; 0: nobody's that is known.
+	Claims map[int]members.ID
 }
 
 // Node is one that exists.
@@ -36,7 +44,10 @@ type Node struct {
 	// Counts tells that servers run there: it matches the nodeSelector, and is not
 	// out of service.
 	Counts bool
-	// Takes tells that a new member may go there: it counts, is ready, and not
+	// Suits tells that a member can be there for good: it counts, and bears no taint that
+	// keeps members away. A node that is away or cordoned for a while suits.
+	Suits bool
+	// Takes tells that a new member may go there now: it suits, is ready, and not
 	// cordoned or tainted.
 	Takes bool
 	// Cordoned nodes may be about to go.
@@ -65,11 +76,22 @@ type Volume struct {
 
 // Pod is a member's process.
 type Pod struct {
+	// Node is where it runs; "" while none takes it.
+	Node            string
 	Ready, Deleting bool
 	// Outdated pods are not as the StatefulSet would make them now.
 	Outdated bool
+	// Empty ones have no data, and wait until the member may start so, for so long that
+	// they are not just looking for it.
+	Empty bool
 	// Broken ones have not been ready for so long that they will not be by themselves.
 	Broken bool
+	// Stuck ones have not been for so long that somebody must look.
+	Stuck bool
+	// Unending ones should have ended long ago.
+	Unending bool
+	// Trouble is what keeps one from being ready; "" where nothing is known.
+	Trouble string
 }
 
 // Action is a kind of step.
@@ -82,6 +104,9 @@ const (
 	CreateVolume   Action = "create volume"   // Ordinal, Node, Member (0: the first)
 	MarkVolume     Action = "mark volume"     // Ordinal, Member; with the UID of its node
 	DeleteVolume   Action = "delete volume"   // Ordinal
+	MarkClaim      Action = "mark claim"      // Ordinal, Member
+	DeleteClaim    Action = "delete claim"    // Ordinal; with its pod
+	MakeAnew       Action = "make anew"       // the StatefulSet, with its first pod and claim
 	Scale          Action = "scale"           // Ordinal: the highest
 	AddMember      Action = "add member"      // Ordinal
 	Promote        Action = "promote member"  // Ordinal, Member
@@ -115,7 +140,7 @@ func Next(s State) Step {
 	if told := (Bootstrap{initialCluster(s.Members), true}); s.Begun == nil || *s.Begun != told {
 		return Step{Do: WriteBootstrap, Bootstrap: told}
 	}
-	for _, next := range []func() (Step, bool){s.volumes, s.learner, s.leaving, s.outdated, s.stuck, s.resize} {
+	for _, next := range []func() (Step, bool){s.replicas, s.volumes, s.claims, s.learner, s.leaving, s.outdated, s.stuck, s.resize} {
 		if step, found := next(); found {
 			return step
 		}
@@ -125,17 +150,23 @@ func Next(s State) Step {
 
 // withoutAnswer begins a cluster, and mends what keeps it from answering.
 func (s State) withoutAnswer() Step {
+	if known := s.known(); len(known) > 0 && (s.Begun == nil || !s.Begun.Existing) {
+		return Step{Do: WriteBootstrap, Bootstrap: Bootstrap{initialCluster(known), true}}
+	}
 	if s.Begun == nil {
 		return Step{Do: WriteBootstrap, Bootstrap: Bootstrap{Cluster: podName(0) + "=" + peerURL(s.Namespace, 0)}}
 	}
 	first, exists := s.Volumes[0]
 	switch {
+	case !s.Begun.Existing && s.Misplaced:
+		return Step{Do: MakeAnew}
 	case s.Local && !s.Begun.Existing && exists && s.lost(first):
 		return Step{Do: DeleteVolume}
 	case s.Local && !s.Begun.Existing && !exists:
 		return s.createVolume(0, 0)
-	case s.Replicas == 0:
-		return Step{Do: Scale, Ordinal: 0}
+	}
+	if step, found := s.replicas(); found {
+		return step
 	}
 	if ordinal, found := s.broken(); found { // whoever is away: there is no quorum to keep
 		return Step{Do: Restart, Ordinal: ordinal}
@@ -143,7 +174,96 @@ func (s State) withoutAnswer() Step {
 	if lost := s.lostVolumes(); len(lost) > 0 && s.Begun.Existing {
 		return Step{Do: Wait, Act: true, Why: fmt.Sprintf("etcd has lost its quorum: the data of %s was on nodes that are gone. Bring one of them back, or begin again as docs/etcd.md says", strings.Join(lost, ", "))}
 	}
-	return Step{Do: Wait, Why: "etcd does not answer"}
+	return s.ill("etcd does not answer", s.begun())
+}
+
+// ill waits for members that are not well. When that takes long a person is told, and what
+// is in their way.
+func (s State) ill(what string, unwell []int) Step {
+	what += s.troubles(unwell...)
+	if s.Ill {
+		what += fmt.Sprintf(". Look at `kubectl -n %s describe pod,pvc -l app.kubernetes.io/component=%s`, and at docs/etcd.md if data is lost", s.Namespace, component)
+	}
+	return Step{Do: Wait, Act: s.Ill, Why: what}
+}
+
+// troubles is what is in the way of members, to follow what is said of them.
+func (s State) troubles(of ...int) string {
+	var all []string
+	for _, ordinal := range of {
+		if trouble := s.Pods[ordinal].Trouble; trouble != "" {
+			all = append(all, podName(ordinal)+": "+trouble)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(all, "; ") + ")"
+}
+
+// unwell are the members that are not.
+func (s State) unwell() []int {
+	var all []int
+	for _, m := range s.Members {
+		if ordinal, ours := ordinalOf(m); ours && !m.Healthy {
+			all = append(all, ordinal)
+		}
+	}
+	return all
+}
+
+// replicas has the StatefulSet keep a pod for each member: of those that it lacks it would
+// make none, whoever scaled it or deleted it.
+func (s State) replicas() (Step, bool) {
+	if needed := s.needed(); s.Replicas < needed {
+		return Step{Do: Scale, Ordinal: needed - 1}, true
+	}
+	return Step{}, false
+}
+
+// needed is how many replicas hold a pod for all that is, or may be, a member's.
+func (s State) needed() int {
+	all := s.begun()
+	for _, m := range s.Members {
+		if ordinal, ours := ordinalOf(m); ours {
+			all = append(all, ordinal)
+		}
+	}
+	for ordinal := range s.Volumes {
+		all = append(all, ordinal)
+	}
+	for ordinal, of := range s.Claims {
+		if of != 0 { // others may be left of a StatefulSet that somebody scaled
+			all = append(all, ordinal)
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	return slices.Max(all) + 1
+}
+
+// begun are the members that the ConfigMap knows; the first, if it knows none.
+func (s State) begun() []int {
+	if s.Begun == nil {
+		return nil
+	}
+	if all := ordinalsOf(s.Begun.Cluster); len(all) > 0 {
+		return all
+	}
+	return []int{0}
+}
+
+// known are the members that volumes and claims tell of. While there are any, what the
+// ConfigMap says that was there, or was not, begins no other cluster beside them.
+func (s State) known() []members.Member {
+	var all []members.Member
+	for _, ordinal := range s.ordinals() {
+		if s.Volumes[ordinal].Member != 0 || s.Claims[ordinal] != 0 {
+			all = append(all, members.Member{PeerURL: peerURL(s.Namespace, ordinal)})
+		}
+	}
+	return all
 }
 
 // volumes keeps what is known of the volumes right.
@@ -164,9 +284,38 @@ func (s State) volumes() (Step, bool) {
 		if found && (volume.Member == 0 || member.Name != "") {
 			return Step{Do: MarkVolume, Ordinal: ordinal, Member: member.ID}, true
 		}
-		return Step{Do: DeleteVolume, Ordinal: ordinal}, true
+		return s.discard(DeleteVolume, ordinal), true
 	}
 	return Step{}, false
+}
+
+// claims keeps what is known of the claims right. One whose member was removed goes: on
+// what that left the next member would never start.
+func (s State) claims() (Step, bool) {
+	for _, ordinal := range s.ordinals() {
+		of, exists := s.Claims[ordinal]
+		member, found := s.member(ordinal)
+		switch {
+		case !exists || found && of == member.ID:
+			continue
+		case found && member.Healthy:
+			return Step{Do: MarkClaim, Ordinal: ordinal, Member: member.ID}, true
+		case of != 0 && member.Name == "": // removed, or added since
+			return s.discard(DeleteClaim, ordinal), true
+		}
+	}
+	return Step{}, false
+}
+
+// discard deletes what a removed member leaves, which goes when its pod has ended. Only its
+// node ends that, while there is one that may come back.
+func (s State) discard(do Action, ordinal int) Step {
+	pod := s.Pods[ordinal]
+	volume, exists := s.Volumes[ordinal]
+	if !pod.Unending || s.gone(pod.Node) || exists && s.lost(volume) {
+		return Step{Do: do, Ordinal: ordinal}
+	}
+	return Step{Do: Wait, Act: true, Why: fmt.Sprintf("%s was removed from etcd, and its pod does not end on node %s, so that no other takes its place: see to that node, or, if its machine is off for good, say so with `%s`", podName(ordinal), pod.Node, specs.SaysOff(pod.Node))}
 }
 
 // isAnew tells whether the volume's node is the one that it always was, though the volume
@@ -188,16 +337,16 @@ func (s State) learner() (Step, bool) {
 		volume, exists := s.Volumes[ordinal]
 		pod := s.Pods[ordinal]
 		switch {
-		case s.Local && exists && s.lost(volume):
+		case s.Local && exists && s.lost(volume), s.homeless(m):
 			return Step{Do: Remove, Ordinal: ordinal, Member: m.ID}, true
 		case s.Local && !exists:
 			return s.createVolume(ordinal, m.ID), true
-		case s.Replicas <= ordinal:
-			return Step{Do: Scale, Ordinal: ordinal}, true
 		case m.Healthy:
 			return Step{Do: Promote, Ordinal: ordinal, Member: m.ID}, true
 		case pod.Outdated && !pod.Deleting:
 			return Step{Do: Restart, Ordinal: ordinal}, true
+		case pod.Stuck:
+			return Step{Do: Wait, Act: true, Why: fmt.Sprintf("%s joins etcd and does not come up%s, and until it does nothing else of etcd is changed: look at `kubectl -n %s describe pod %[1]s` and its log", podName(ordinal), s.troubles(ordinal), s.Namespace)}, true
 		}
 		return Step{Do: Wait, Why: podName(ordinal) + " is joining etcd"}, true
 	}
@@ -205,11 +354,12 @@ func (s State) learner() (Step, bool) {
 }
 
 // leaving removes a member that cannot, or is not to, stay where it is, where another
-// can take its place and the others stay a quorum.
+// can take its place and the others stay a quorum; and one that has lost its data, whose
+// pod never starts it again.
 func (s State) leaving() (Step, bool) {
 	for _, m := range s.toLeave() {
 		ordinal, _ := ordinalOf(m)
-		if _, found := s.place(ordinal); found || len(s.Members) <= 2 {
+		if _, found := s.place(ordinal); found || len(s.Members) <= 2 || s.isEmpty(m) {
 			return Step{Do: Remove, Ordinal: ordinal, Member: m.ID}, true
 		}
 	}
@@ -236,8 +386,16 @@ func (s State) toLeave() []members.Member {
 	return slices.DeleteFunc(slices.Clone(s.Members), func(m members.Member) bool {
 		ordinal, ours := ordinalOf(m)
 		volume, exists := s.Volumes[ordinal]
-		return !ours || !exists || !s.leaves(volume) || s.healthyBut(m.ID) < (have-1)/2+1
+		leaves := exists && s.leaves(volume) || s.isEmpty(m)
+		return !ours || !leaves || s.healthyBut(m.ID) < (have-1)/2+1
 	})
+}
+
+// isEmpty tells whether a member that votes has lost its data.
+func (s State) isEmpty(m members.Member) bool {
+	ordinal, _ := ordinalOf(m)
+	pod := s.Pods[ordinal]
+	return !m.Learner && !m.Healthy && pod.Empty && pod.Broken && !pod.Deleting
 }
 
 // broken finds a pod that may run when it is made as it should be now.
@@ -280,90 +438,13 @@ func (s State) outdated() (Step, bool) {
 	return Step{}, false
 }
 
-// resize adds the next member, or removes the second of two, which is worse than one:
-// either one's loss is the quorum's. Three that lost a node wait for another.
-func (s State) resize() (Step, bool) {
-	have, well := len(s.Members), s.healthyBut(0)
-	if last, ours := ordinalOf(s.Members[have-1]); have == 2 && s.size() == 1 && s.Local && ours && well == have {
-		return Step{Do: Remove, Ordinal: last, Member: s.Members[have-1].ID}, true
-	}
-	if have >= s.size() {
-		if well < have {
-			return Step{Do: Wait, Why: fmt.Sprintf("%d of %d members of etcd are well", well, have)}, true
-		}
-		return Step{}, false
-	}
-	next := 0
-	for _, found := s.member(next); found; _, found = s.member(next) {
-		next++
-	}
-	if well < have {
-		return Step{Do: Wait, Why: "etcd gets another member when all that it has are well"}, true
-	}
-	if _, found := s.place(next); s.Local && !found {
-		return Step{Do: Wait, Act: true, Why: "etcd needs a node for " + podName(next)}, true
-	}
-	return Step{Do: AddMember, Ordinal: next}, true
-}
-
-// size is the number of members that there should be. A second one is for a move of
-// the only one, which could not be replaced once it is gone.
-func (s State) size() int {
-	nodes := 0
-	for _, n := range s.Nodes {
-		if n.Counts {
-			nodes++
-		}
-	}
-	if nodes >= 3 {
-		return 3
-	}
-	if len(s.Members) == 1 && s.Local {
-		only, _ := ordinalOf(s.Members[0])
-		if _, free := s.place(only); free && s.leaves(s.Volumes[only]) {
-			return 2
-		}
-	}
-	return 1
-}
-
-// createVolume places a volume, or waits for a node.
-func (s State) createVolume(ordinal int, member members.ID) Step {
-	node, found := s.place(ordinal)
-	if !found {
-		return Step{Do: Wait, Act: true, Why: "etcd needs a node for " + podName(ordinal)}
-	}
-	return Step{Do: CreateVolume, Ordinal: ordinal, Node: node, Member: member}
-}
-
-// place finds a node without another member, if it can in a zone without one.
-func (s State) place(ordinal int) (string, bool) {
-	used, zones := map[string]bool{}, map[string]bool{}
-	for other, volume := range s.Volumes {
-		used[volume.Node] = used[volume.Node] || !s.lost(volume)
-		if i := s.node(volume.Node); other != ordinal && i >= 0 {
-			zones[s.Nodes[i].Zone] = true
-		}
-	}
-	var best *Node
-	for i, n := range s.Nodes {
-		if !n.Takes || used[n.Name] {
-			continue
-		}
-		if best == nil || zones[best.Zone] && !zones[n.Zone] || zones[best.Zone] == zones[n.Zone] && n.Name < best.Name {
-			best = &s.Nodes[i]
-		}
-	}
-	if best == nil {
-		return "", false
-	}
-	return best.Name, true
-}
-
 // ordinals are those that anything is known of, in order.
 func (s State) ordinals() []int {
 	var all []int
 	for ordinal := range s.Volumes {
+		all = append(all, ordinal)
+	}
+	for ordinal := range s.Claims {
 		all = append(all, ordinal)
 	}
 	for ordinal := range s.Pods {

@@ -38,7 +38,7 @@ func down(m members.Member) members.Member {
 func nodes(names ...string) []Node {
 	var all []Node
 	for _, name := range names {
-		all = append(all, Node{Name: name, Counts: true, Takes: true})
+		all = append(all, Node{Name: name, Counts: true, Suits: true, Takes: true})
 	}
 	return all
 }
@@ -51,8 +51,9 @@ func running(on []Node, all ...members.Member) State {
 		Volumes: map[int]Volume{}, Pods: map[int]Pod{},
 	}
 	for i, m := range all {
-		s.Volumes[i] = Volume{Node: string(rune('a' + i)), Member: m.ID}
-		s.Pods[i] = Pod{Ready: m.Healthy && !m.Learner}
+		node := string(rune('a' + i))
+		s.Volumes[i] = Volume{Node: node, Member: m.ID}
+		s.Pods[i] = Pod{Node: node, Ready: m.Healthy && !m.Learner}
 	}
 	return s
 }
@@ -68,7 +69,26 @@ func replaced(s State) State {
 	return s
 }
 
+// emptied has the third member wait with nothing on its disk.
+func emptied(s *State) {
+	s.Members[2] = down(s.Members[2])
+	s.Pods[2] = Pod{Empty: true, Broken: true}
+}
+
+// claimed is three on volumes of the class's.
+func claimed() State {
+	s := three()
+	s.Local, s.Volumes = false, nil
+	s.Claims = map[int]members.ID{0: 100, 1: 101, 2: 102}
+	return s
+}
+
 func cordon(n *Node) { n.Cordoned, n.Takes = true, false }
+
+func notReady(n *Node) { n.Takes = false }
+
+// tainted nodes are somebody's own, as those of a control plane are.
+func tainted(n *Node) { n.Suits, n.Takes = false, false }
 
 func with(s State, change func(*State)) State {
 	change(&s)
@@ -111,6 +131,9 @@ func TestBeginningAndGrowing(t *testing.T) {
 		{"begun, the volume's node gone", with(begun(), func(s *State) { s.Volumes = map[int]Volume{0: {Node: "z"}} }), "delete volume 0"},
 		{"begun, volumes are the class's", with(begun(), func(s *State) { s.Local = false }), "scale 0"},
 		{"starting", with(begun(), func(s *State) { s.Volumes, s.Replicas = map[int]Volume{0: {Node: "a"}}, 1 }), "wait: etcd does not answer"},
+		{"on a class that is no longer the configuration's", with(begun(), func(s *State) { s.Local, s.Misplaced, s.Replicas = false, true, 1 }), "make anew 0"},
+		{"it has answered on that", with(running(nodes("a"), voter(0)), func(s *State) { silent(s); s.Local, s.Misplaced, s.Volumes = false, true, nil }), "wait: etcd does not answer"},
+		{"it answers on that", with(running(nodes("a"), voter(0)), func(s *State) { s.Local, s.Misplaced, s.Volumes = false, true, nil }), "wait"},
 		{"it answers", with(running(nodes("a"), voter(0)), func(s *State) { s.Begun.Existing = false }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 existing"},
 		{"the first's volume", with(running(nodes("a"), voter(0)), func(s *State) { s.Volumes[0] = Volume{Node: "a"} }), "mark volume 0 of 100"},
 
@@ -135,11 +158,12 @@ func TestBeginningAndGrowing(t *testing.T) {
 		// Joining.
 		{"added, the ConfigMap does not say so", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Begun.Cluster = "old" }), "write bootstrap"},
 		{"added, no volume", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { delete(s.Volumes, 1) }), "create volume 1 on b for 101"},
-		{"added, no node", with(running(nodes("a"), voter(0), added(1)), func(s *State) { delete(s.Volumes, 1) }), "wait, act: etcd needs a node"},
+		{"added, no node", with(running(nodes("a"), voter(0), added(1)), func(s *State) { delete(s.Volumes, 1) }), "remove member 1 101"},
 		{"added, no pod", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Replicas = 1 }), "scale 1"},
 		{"added, starting", running(nodes("a", "b", "c"), voter(0), added(1)), "wait: dotmesh-etcd-cluster-1 is joining"},
 		{"added, its image is broken and mended", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Pods[1] = Pod{Outdated: true} }), "restart pod 1"},
 		{"a learner", running(nodes("a", "b", "c"), voter(0), learner(1)), "promote member 1 101"},
+		{"added, and does not come up", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Pods[1] = Pod{Broken: true, Stuck: true} }), "wait, act: dotmesh-etcd-cluster-1 joins etcd and does not come up"},
 		{"a learner's node goes", running(nodes("a"), voter(0), down(learner(1))), "remove member 1 101"},
 		{"a volume of the class's provisioner", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Local, s.Volumes, s.Replicas = false, nil, 1 }), "scale 1"},
 	})
@@ -172,6 +196,10 @@ func TestLosing(t *testing.T) {
 			s.Begun.Cluster = initialCluster(s.Members)
 			delete(s.Volumes, 2)
 		}), "create volume 2 on c for 102"},
+		{"another is added while its pod may be there", with(running(nodes("a", "b", "d"), voter(0), voter(1), added(2)), func(s *State) {
+			s.Nodes[0].UID, s.Volumes[0] = "new", Volume{Node: "a", Member: 100, NodeUID: "old"}
+			delete(s.Volumes, 2)
+		}), "create volume 2 on d for 102"},
 		{"a learner's", with(replaced(three()), func(s *State) {
 			s.Members[2] = down(learner(2))
 			s.Begun.Cluster = initialCluster(s.Members)
@@ -229,6 +257,41 @@ func TestLosing(t *testing.T) {
 	})
 }
 
+// TestLosingData: it is gone, and the node is not.
+func TestLosingData(t *testing.T) {
+	decide(t, []decision{
+		{"it waits with nothing", with(three(), emptied), "remove member 2 102"},
+		{"it waits with nothing on a disk of the class's", with(three(), func(s *State) { emptied(s); s.Local, s.Volumes = false, nil }), "remove member 2 102"},
+		{"a claim that nobody is known of", with(claimed(), func(s *State) { s.Claims[1] = 0 }), "mark claim 1 of 101"},
+		{"a claim that nobody has begun on", with(claimed(), func(s *State) { s.Claims[2], s.Members[2] = 0, down(voter(2)) }), "wait: 2 of 3"},
+		{"removed, and its claim is there", with(claimed(), func(s *State) {
+			s.Members = s.Members[:2]
+			s.Begun.Cluster = initialCluster(s.Members)
+		}), "delete claim 2"},
+		{"added again, and its old claim is there", with(claimed(), func(s *State) {
+			s.Members[2] = added(2)
+			s.Begun.Cluster = initialCluster(s.Members)
+			s.Claims[2] = 7
+		}), "delete claim 2"},
+		{"removed, and the claim is another", with(claimed(), func(s *State) {
+			s.Members = s.Members[:2]
+			s.Begun.Cluster = initialCluster(s.Members)
+			s.Claims[2] = 0
+		}), "add member 2"},
+		{"added again, on another claim", with(claimed(), func(s *State) {
+			s.Members[2] = added(2)
+			s.Begun.Cluster = initialCluster(s.Members)
+			s.Claims[2] = 0
+		}), "wait: dotmesh-etcd-cluster-2 is joining"},
+		{"a backup was restored on a claim", with(claimed(), func(s *State) { s.Claims[0] = 7 }), "mark claim 0 of 100"},
+		{"a backup is being restored on a claim", with(claimed(), func(s *State) { s.Claims[0], s.Members[0] = 7, down(voter(0)) }), "wait: 2 of 3"},
+		{"not for long", with(three(), func(s *State) { emptied(s); s.Pods[2] = Pod{Empty: true} }), "wait: 2 of 3"},
+		{"it is well, and what is known of the pod is old", with(three(), func(s *State) { emptied(s); s.Members[2] = voter(2) }), "wait"},
+		{"another is down", with(three(), func(s *State) { emptied(s); s.Members[1] = down(voter(1)) }), "wait: 1 of 3"},
+		{"a learner may begin again", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(learner(2))), func(s *State) { s.Pods[2] = Pod{Empty: true, Broken: true} }), "wait: dotmesh-etcd-cluster-2 is joining"},
+	})
+}
+
 func TestRolling(t *testing.T) {
 	old := Pod{Ready: true, Outdated: true}
 	decide(t, []decision{
@@ -250,9 +313,159 @@ func TestRolling(t *testing.T) {
 		}), "wait: 2 of 3"},
 		{"one is to leave, and has nowhere to go", with(three(), func(s *State) { s.Nodes[2].Counts, s.Nodes[2].Takes = false, false; s.Pods[0] = old }), "restart pod 0"},
 		{"it tells so when they are as they should be", with(three(), func(s *State) { s.Nodes[2].Counts, s.Nodes[2].Takes = false, false }), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
-		{"one that cannot leave keeps none from it that can", with(running(append(nodes("a", "b", "c"), Node{Name: "d", Zone: "z", Counts: true, Takes: true}), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[1].Counts, s.Nodes[1].Takes = false, false }), "remove member 1 101"},
+		{"one that cannot leave keeps none from it that can", with(running(append(nodes("a", "b", "c"), Node{Name: "d", Zone: "z", Counts: true, Suits: true, Takes: true}), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[1].Counts, s.Nodes[1].Takes = false, false }), "remove member 1 101"},
 		{"the only member", with(running(nodes("a"), voter(0)), func(s *State) { s.Pods[0] = old }), "restart pod 0"},
 	})
+}
+
+// TestEnding: what a removed member leaves goes when its pod has ended, which its node must do
+// where that may come back; and while it does not, somebody is told.
+func TestEnding(t *testing.T) {
+	removed := func(s State) State {
+		s.Members = s.Members[:2]
+		s.Begun = &Bootstrap{initialCluster(s.Members), true}
+		s.Nodes = append(s.Nodes, nodes("d")...)
+		s.Nodes[2].Counts, s.Nodes[2].Suits, s.Nodes[2].Takes = false, false, false
+		s.Pods[2] = Pod{Node: "c", Deleting: true, Broken: true}
+		return s
+	}
+	unending := func(s *State) { s.Pods[2] = Pod{Node: "c", Deleting: true, Broken: true, Unending: true} }
+	const told = "wait, act: dotmesh-etcd-cluster-2 was removed from etcd, and its pod does not end on node c, so that no other takes its place: see to that node, or, if its machine is off for good, say so with `kubectl taint node c node.kubernetes.io/out-of-service="
+	decide(t, []decision{
+		{"its pod ends", removed(three()), "delete volume 2"},
+		{"its pod does not end", with(removed(three()), unending), told},
+		{"its node is out of service", with(removed(three()), func(s *State) { unending(s); s.Nodes[2].Lost = true }), "delete volume 2"},
+		{"its node is another by now", with(removed(three()), func(s *State) {
+			unending(s)
+			s.Nodes[2].UID, s.Volumes[2] = "new", Volume{Node: "c", Member: 102, NodeUID: "old"}
+		}), "delete volume 2"},
+		{"its node is deleted", with(removed(three()), func(s *State) { unending(s); s.Nodes = nodes("a", "b", "d") }), "delete volume 2"},
+		{"its pod ends, on the class's volume", removed(claimed()), "delete claim 2"},
+		{"its pod does not end, on the class's volume", with(removed(claimed()), unending), told},
+		{"its node is out of service, on the class's volume", with(removed(claimed()), func(s *State) { unending(s); s.Nodes[2].Lost = true }), "delete claim 2"},
+	})
+}
+
+// TestToldOf: what is not well for long is told, with what is in its way.
+func TestToldOf(t *testing.T) {
+	trouble := func(s *State) { s.Pods[2] = Pod{Node: "c", Trouble: "its node c is not ready"} }
+	ill := func(s *State) { trouble(s); s.Ill = true }
+	const why, look = " (dotmesh-etcd-cluster-2: its node c is not ready)", ". Look at `kubectl -n dotmesh describe pod,pvc -l app.kubernetes.io/component=etcd`"
+	one := running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2)))
+	decide(t, []decision{
+		{"one of three, for long", with(one, ill), "wait, act: 2 of 3 members of etcd are well" + why + look},
+		{"one of three", with(one, trouble), "wait: 2 of 3 members of etcd are well" + why},
+		{"one of two", with(running(nodes("a", "b", "c"), voter(0), down(voter(1))), func(s *State) { s.Ill = true }), "wait, act: etcd gets another member when all that it has are well" + look},
+		{"no answer for long", with(with(three(), silent), ill), "wait, act: etcd does not answer" + why + look},
+		{"no answer", with(with(three(), silent), trouble), "wait: etcd does not answer" + why},
+		{"it was never begun", State{Namespace: namespace, Begun: &Bootstrap{Cluster: "x"}, Replicas: 1, Ill: true, Pods: map[int]Pod{0: {Trouble: "no node takes it"}}},
+			"wait, act: etcd does not answer (dotmesh-etcd-cluster-0: no node takes it)" + look},
+		{"it joins and does not come up", with(running(nodes("a", "b", "c"), voter(0), voter(1), added(2)), func(s *State) { trouble(s); s.Pods[2] = Pod{Trouble: s.Pods[2].Trouble, Stuck: true} }), "wait, act: dotmesh-etcd-cluster-2 joins etcd and does not come up" + why + ", and until it does"},
+		{"all are well by now", with(three(), func(s *State) { s.Ill = true }), "wait"},
+	})
+}
+
+// TestThirdPlace: two members are worse than one, so that one becomes two only where the
+// third has a place; and what passes shrinks nothing.
+func TestThirdPlace(t *testing.T) {
+	third := func(is func(*Node)) func(*State) { return func(s *State) { is(&s.Nodes[2]) } }
+	// disks are the class's.
+	disks := func(s State) State {
+		s.Local, s.Volumes, s.Claims = false, nil, map[int]members.ID{}
+		for i, m := range s.Members {
+			s.Claims[i] = m.ID
+		}
+		return s
+	}
+	on := func(all ...members.Member) State { return running(nodes("a", "b", "c"), all...) }
+	unplaced := func(s *State) {
+		delete(s.Volumes, 2)
+		s.Pods[2], s.Claims[2] = Pod{}, 0
+	}
+	decide(t, []decision{
+		{"it bears a taint", with(on(voter(0)), third(tainted)), "wait"},
+		{"it bears a taint, on the class's volumes", disks(with(on(voter(0)), third(tainted))), "wait"},
+		{"it is not ready", with(on(voter(0)), third(notReady)), "wait, act: etcd needs a node for each of 2 more members, and 1 can"},
+		{"it is cordoned, on the class's volumes", disks(with(on(voter(0)), third(cordon))), "wait, act: etcd needs a node for each of 2 more members, and 1 can"},
+		{"all take one, on the class's volumes", disks(on(voter(0))), "add member 1"},
+		{"all take one, and a pod of no member's is there", with(disks(on(voter(0))), func(s *State) { s.Pods[1], s.Pods[2] = Pod{Node: "b"}, Pod{Node: "c"} }), "add member 1"},
+		{"the only member's node is cordoned, and the third not ready", with(on(voter(0)), func(s *State) { cordon(&s.Nodes[0]); notReady(&s.Nodes[2]) }), "add member 1"},
+		{"two, and it is not ready", with(on(voter(0), voter(1)), third(notReady)), "wait, act: etcd needs a node for each of 1 more members, and 0 can"},
+		{"two, and it bears a taint", with(on(voter(0), voter(1)), third(tainted)), "remove member 1 101"},
+		{"two, and it bears a taint, on the class's volumes", disks(with(on(voter(0), voter(1)), third(tainted))), "remove member 1 101"},
+		{"three, and it bears a taint", with(three(), third(tainted)), "wait"},
+		{"three, and it is not ready", with(three(), third(notReady)), "wait"},
+		{"three, and two are not ready", with(three(), func(s *State) { notReady(&s.Nodes[1]); cordon(&s.Nodes[2]) }), "wait"},
+		{"it joins, and its node gets a taint", with(on(voter(0), voter(1), added(2)), func(s *State) { tainted(&s.Nodes[2]); delete(s.Volumes, 2) }), "remove member 2 102"},
+		{"it joins, and no node takes it, on the class's volumes", with(disks(with(on(voter(0), voter(1), added(2)), third(tainted))), unplaced), "remove member 2 102"},
+		{"it joins, and waits for its volume", with(disks(on(voter(0), voter(1), added(2))), unplaced), "wait: dotmesh-etcd-cluster-2 is joining"},
+		{"it joined, and its node gets a taint", with(disks(with(on(voter(0), voter(1), down(learner(2))), third(tainted))), unplaced), "wait: dotmesh-etcd-cluster-2 is joining"},
+	})
+}
+
+// TestBegunOnce: while anything tells of a member no other cluster is begun, whatever became
+// of the ConfigMap; and none is once all that does was deleted.
+func TestBegunOnce(t *testing.T) {
+	deleted := func(s State) State {
+		silent(&s)
+		s.Begun = nil
+		return s
+	}
+	existing := three().Begun.Cluster + " existing"
+	decide(t, []decision{
+		{"the ConfigMap is deleted", deleted(three()), "write bootstrap " + existing},
+		{"it is deleted, and the first was moved", with(deleted(running(nodes("a", "b"), voter(0), voter(1))), func(s *State) { delete(s.Volumes, 0) }),
+			"write bootstrap dotmesh-etcd-cluster-1=https://dotmesh-etcd-cluster-1.dotmesh-etcd-cluster.dotmesh.svc:2380 existing"},
+		{"it is deleted, the class's volumes", deleted(claimed()), "write bootstrap " + existing},
+		{"it is deleted, and all nodes are gone", with(deleted(three()), func(s *State) { s.Nodes = nodes("d") }), "write bootstrap " + existing},
+		{"it says that nothing is begun", with(with(three(), silent), func(s *State) { s.Begun.Existing = false }), "write bootstrap " + existing},
+		{"written again", with(with(three(), silent), func(s *State) { s.Begun = &Bootstrap{initialCluster(s.known()), true} }), "wait: etcd does not answer"},
+		{"all was deleted", with(deleted(three()), func(s *State) { s.Volumes, s.Pods, s.Replicas = nil, nil, 0 }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 new"},
+		{"all was deleted, the class's volumes", with(deleted(claimed()), func(s *State) { s.Claims, s.Pods, s.Replicas = nil, nil, 0 }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 new"},
+	})
+}
+
+// TestReplicas: whoever scales the StatefulSet, or deletes it, all members keep a pod.
+func TestReplicas(t *testing.T) {
+	scaled := func(n int) func(*State) { return func(s *State) { s.Replicas = n } }
+	decide(t, []decision{
+		{"scaled to two of three", with(three(), scaled(2)), "scale 2"},
+		{"scaled to one of three, no answer", with(with(three(), silent), scaled(1)), "scale 2"},
+		{"scaled to none, no answer", with(with(three(), silent), scaled(0)), "scale 2"},
+		{"no answer, the class's volumes", with(with(claimed(), silent), scaled(1)), "scale 2"},
+		{"the first was removed, no answer", with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
+			silent(s)
+			s.Begun.Cluster = initialCluster([]members.Member{voter(1)})
+			s.Replicas, s.Volumes = 1, nil
+		}), "scale 1"},
+		{"scaled to more", with(three(), scaled(5)), "scale 2"},
+		{"scaled to more, on the class's volumes", with(claimed(), func(s *State) { s.Replicas, s.Claims[3], s.Claims[4] = 5, 0, 0 }), "scale 2"},
+		{"scaled to more, no answer", with(with(three(), silent), scaled(5)), "wait: etcd does not answer"},
+		{"one is not well", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), scaled(5)), "wait: 2 of 3"},
+		{"claims are left of more", with(claimed(), func(s *State) { s.Claims[3] = 0 }), "wait"},
+		{"two became one", with(running(nodes("a", "b"), voter(0)), scaled(2)), "scale 0"},
+		{"two became one, and the volume of the second is there", with(running(nodes("a", "b"), voter(0)), func(s *State) { s.Replicas, s.Volumes[1] = 2, Volume{Node: "b", Member: 101} }), "delete volume 1"},
+		{"the first became the second", with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
+			s.Members = s.Members[1:]
+			s.Begun.Cluster = initialCluster(s.Members)
+			delete(s.Volumes, 0)
+		}), "wait"},
+		{"the third's place is waited for", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) { notReady(&s.Nodes[2]); s.Replicas = 3 }), "scale 1"},
+	})
+	for what, tt := range map[string]struct {
+		s    State
+		want int
+	}{
+		"nothing is there":          {State{}, 0},
+		"begun":                     {State{Begun: &Bootstrap{Cluster: "x"}}, 1},
+		"only the ConfigMap knows":  {State{Begun: three().Begun}, 3},
+		"only the volumes are left": {State{Volumes: map[int]Volume{1: {}}}, 2},
+		"only the claims are left":  {State{Claims: claimed().Claims}, 3},
+	} {
+		if got := tt.s.needed(); got != tt.want {
+			t.Errorf("%s: made with %d replicas, want %d", what, got, tt.want)
+		}
+	}
 }
 
 func text(s Step) string {
@@ -263,7 +476,7 @@ func text(s Step) string {
 		return fmt.Sprintf("%s %s %s", s.Do, s.Bootstrap.Cluster, map[bool]string{true: "existing", false: "new"}[s.Bootstrap.Existing])
 	case CreateVolume:
 		return fmt.Sprintf("%s %d on %s for %d", s.Do, s.Ordinal, s.Node, s.Member)
-	case MarkVolume:
+	case MarkVolume, MarkClaim:
 		return fmt.Sprintf("%s %d of %d", s.Do, s.Ordinal, s.Member)
 	case Promote, Remove:
 		return fmt.Sprintf("%s %d %d", s.Do, s.Ordinal, s.Member)
@@ -272,11 +485,25 @@ func text(s Step) string {
 }
 
 func TestPlace(t *testing.T) {
-	in := func(name, zone string) Node { return Node{Name: name, Zone: zone, Counts: true, Takes: true} }
+	in := func(name, zone string) Node {
+		return Node{Name: name, Zone: zone, Counts: true, Suits: true, Takes: true}
+	}
 	s := State{Nodes: []Node{in("d", "1"), in("c", "2"), in("b", "1"), in("a", "1")}, Volumes: map[int]Volume{0: {Node: "a"}}}
 	if got, ok := s.place(1); !ok || got != "c" {
 		t.Errorf("got %q, want another zone", got)
 	}
+	if got, ok := s.place(0); !ok || got != "b" {
+		t.Errorf("got %q: it is to go, or other zones count", got)
+	}
+	s.Nodes[3].UID, s.Volumes[0] = "new", Volume{Node: "a", NodeUID: "old"}
+	if got, ok := s.place(0); !ok || got != "a" {
+		t.Errorf("got %q, want the node of its name", got)
+	}
+	s.Nodes[1].Zone = "1"
+	if got, ok := s.place(1); !ok || got != "b" {
+		t.Errorf("got %q, where another's pod may be", got)
+	}
+	s.Nodes[1].Zone = "2"
 	s.Volumes[1] = Volume{Node: "c"}
 	if got, ok := s.place(2); !ok || got != "b" {
 		t.Errorf("got %q, want the first by name", got)

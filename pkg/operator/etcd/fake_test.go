@@ -57,6 +57,23 @@ func (e *fakeEtcd) start(ordinal int, disk, cluster string, existing bool) bool 
 	return true
 }
 
+// waits tells whether a pod is kept from starting a member that votes without its data.
+func (e *fakeEtcd) waits(ordinal int, disk string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, has := e.disks[disk]
+	return !has && slices.ContainsFunc(e.members, func(m members.Member) bool {
+		return m.PeerURL == peerURL(namespace, ordinal) && m.Name != "" && !m.Learner
+	})
+}
+
+// lose is the loss of what is on a volume.
+func (e *fakeEtcd) lose(disk string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.disks, disk)
+}
+
 // stop is the end of a pod's process.
 func (e *fakeEtcd) stop(ordinal int) {
 	e.mu.Lock()

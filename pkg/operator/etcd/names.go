@@ -60,3 +60,15 @@ func initialCluster(all []members.Member) string {
 	slices.Sort(parts)
 	return strings.Join(parts, ",")
 }
+
+// ordinalsOf reads which pods an initialCluster names.
+func ordinalsOf(cluster string) []int {
+	var all []int
+	for part := range strings.SplitSeq(cluster, ",") {
+		_, url, _ := strings.Cut(part, "=")
+		if ordinal, ours := ordinalOf(members.Member{PeerURL: url}); ours {
+			all = append(all, ordinal)
+		}
+	}
+	return all
+}

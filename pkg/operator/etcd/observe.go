@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,22 +18,23 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/certs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
 )
-
-// driverName is the CSI driver's.
-const driverName = "dotmesh.csi"
 
 // observed is a State and the objects that it was read from.
 type observed struct {
-	state    State
-	spec     Spec
-	location string
-	set      *appsv1.StatefulSet
-	begun    *corev1.ConfigMap
-	nodes    map[string]*corev1.Node
-	volumes  map[int]*corev1.PersistentVolume
-	pods     map[int]*corev1.Pod
+	state State
+	spec  Spec
+	// class is that of the configuration, location where volumes go in local mode.
+	class, location string
+	set             *appsv1.StatefulSet
+	begun           *corev1.ConfigMap
+	nodes           map[string]*corev1.Node
+	volumes         map[int]*corev1.PersistentVolume
+	claims          map[int]*corev1.PersistentVolumeClaim
+	pods            map[int]*corev1.Pod
 }
 
 // observe reads all but etcd itself.
@@ -65,19 +67,23 @@ func (r *Reconciler) observe(ctx context.Context, cfg config.Config) (*observed,
 	if err := r.observeVolumes(ctx, o); err != nil {
 		return nil, err
 	}
+	if err := r.observeClaims(ctx, o); err != nil {
+		return nil, err
+	}
+	o.state.Misplaced = o.misplaced()
 	return o, r.observePods(ctx, o)
 }
 
 // observeSet decides the mode: etcd stays where it was first put.
 func (r *Reconciler) observeSet(ctx context.Context, o *observed, cfg config.Config) error {
-	o.spec.Class = LocalClass
+	o.class = LocalClass
 	if cfg.StorageMode == config.PVCPerNodeMode {
-		o.spec.Class = cfg.PVCPerNode.StorageClass.String()
+		o.class = cfg.PVCPerNode.StorageClass.String()
 	}
+	o.spec.Class = o.class
 	var set appsv1.StatefulSet
 	err := r.get(ctx, Name, &set)
 	if err == nil {
-		o.state.Replicas = int(*set.Spec.Replicas)
 		if claims := set.Spec.VolumeClaimTemplates; len(claims) > 0 && claims[0].Spec.StorageClassName != nil {
 			o.spec.Class = *claims[0].Spec.StorageClassName
 		}
@@ -90,11 +96,11 @@ func (r *Reconciler) observeSet(ctx context.Context, o *observed, cfg config.Con
 }
 
 // refuseOurs refuses a class whose volumes would need the registry that is to lie
-// on them.
+// on them. People are told by package settings, which refuses it too.
 func (r *Reconciler) refuseOurs(ctx context.Context, name string) error {
 	var class storagev1.StorageClass
 	err := r.Client.Get(ctx, client.ObjectKey{Name: name}, &class)
-	if err == nil && class.Provisioner == driverName {
+	if err == nil && class.Provisioner == specs.DriverName {
 		return dot.Precondition("etcd cannot lie on volumes of the StorageClass %s, which are dotmesh's own: set pvcPerNode.storageClass to another", name)
 	}
 	return client.IgnoreNotFound(err)
@@ -109,23 +115,34 @@ func (r *Reconciler) observeNodes(ctx context.Context, o *observed, cfg config.C
 	for i := range nodes.Items {
 		n := &nodes.Items[i]
 		o.nodes[n.Name] = n
-		lost := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
+		lost := specs.IsOutOfService(n)
 		counts := cfg.NodeSelector.Matches(n.Labels) && !lost && n.DeletionTimestamp == nil
 		o.state.Nodes = append(o.state.Nodes, Node{
 			Name: n.Name, UID: n.UID, Zone: n.Labels[corev1.LabelTopologyZone], Lost: lost, Counts: counts, Cordoned: n.Spec.Unschedulable,
-			Takes: counts && takes(n),
+			Suits: counts && suits(n), Takes: counts && takes(n),
 		})
 	}
 	return nil
 }
 
+// suits tells whether a member could start on a node when that is well: Kubernetes' own
+// taints tell of what passes.
+func suits(n *corev1.Node) bool {
+	keepsAway := func(t corev1.Taint) bool { return repels(t) && !strings.HasPrefix(t.Key, "node.kubernetes.io/") }
+	return !slices.ContainsFunc(n.Spec.Taints, keepsAway) && n.Labels[corev1.LabelHostname] != ""
+}
+
 // takes tells whether a member that is bound to a node would start there.
 func takes(n *corev1.Node) bool {
-	ready := slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+	return suits(n) && isReady(n) && !n.Spec.Unschedulable && !slices.ContainsFunc(n.Spec.Taints, repels)
+}
+
+func repels(t corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule }
+
+func isReady(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
-	repels := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule })
-	return ready && !n.Spec.Unschedulable && !repels && n.Labels[corev1.LabelHostname] != ""
 }
 
 func (r *Reconciler) observeVolumes(ctx context.Context, o *observed) error {
@@ -150,6 +167,48 @@ func (r *Reconciler) observeVolumes(ctx context.Context, o *observed) error {
 	return nil
 }
 
+// observeClaims has whose they are told for pvcPerNode mode; in local mode volumes tell as
+// much.
+func (r *Reconciler) observeClaims(ctx context.Context, o *observed) error {
+	o.claims, o.state.Claims = map[int]*corev1.PersistentVolumeClaim{}, map[int]members.ID{}
+	var claims corev1.PersistentVolumeClaimList
+	if err := r.Client.List(ctx, &claims, client.InNamespace(r.Spec.Namespace), client.MatchingLabels(labels())); err != nil {
+		return fmt.Errorf("list claims: %w", err)
+	}
+	for i := range claims.Items {
+		c := &claims.Items[i]
+		ordinal, err := strconv.Atoi(c.Name[strings.LastIndexByte(c.Name, '-')+1:])
+		if err != nil || c.Name != claimName(ordinal) {
+			continue
+		}
+		o.claims[ordinal] = c
+		if !o.state.Local {
+			o.state.Claims[ordinal] = parseMember(c.Annotations[memberAnnotation])
+		}
+	}
+	return nil
+}
+
+// misplaced tells whether the first volume is waited for from another class than the
+// configuration's. Those of local mode are made here, and come.
+func (o *observed) misplaced() bool {
+	claim, exists := o.claims[0]
+	switch {
+	case o.state.Local && o.class != LocalClass:
+		return false
+	case !exists:
+		return o.spec.Class != o.class
+	}
+	return claim.Spec.VolumeName == "" && (o.spec.Class != o.class || classOf(claim) != o.class)
+}
+
+func classOf(claim *corev1.PersistentVolumeClaim) string {
+	if claim.Spec.StorageClassName == nil {
+		return ""
+	}
+	return *claim.Spec.StorageClassName
+}
+
 func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 	o.pods, o.state.Pods = map[int]*corev1.Pod{}, map[int]Pod{}
 	want := o.spec.StatefulSet().Spec.Template.Annotations[specAnnotation]
@@ -157,6 +216,7 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 	if err := r.Client.List(ctx, &pods, client.InNamespace(r.Spec.Namespace), client.MatchingLabels(labels())); err != nil {
 		return fmt.Errorf("list pods: %w", err)
 	}
+	now, joining := r.Now(), map[string]time.Time{}
 	for i := range pods.Items {
 		p := &pods.Items[i]
 		ordinal, err := strconv.Atoi(p.Labels["apps.kubernetes.io/pod-index"])
@@ -165,18 +225,37 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 		}
 		o.pods[ordinal] = p
 		ready, since := readiness(p)
+		empty := false
+		if container := joins(p, o.nodes[p.Spec.NodeName]); container != "" {
+			seen, known := r.joining[container]
+			if !known {
+				seen = now
+			}
+			joining[container] = seen
+			empty = now.Sub(seen) > brokenAfter
+		}
 		o.state.Pods[ordinal] = Pod{
+			Node:     p.Spec.NodeName,
 			Ready:    ready,
-			Broken:   !ready && time.Since(since) > brokenAfter,
+			Trouble:  o.trouble(p, o.claims[ordinal]),
+			Broken:   !ready && now.Sub(since) > brokenAfter,
+			Stuck:    !ready && now.Sub(since) > stuckAfter,
+			Empty:    empty,
 			Deleting: p.DeletionTimestamp != nil,
+			Unending: p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > brokenAfter, // which has the grace in it
 			Outdated: p.Annotations[specAnnotation] != want || !o.state.Local && o.state.moves(p.Spec.NodeName),
 		}
 	}
+	r.joining = joining
 	return nil
 }
 
-// brokenAfter is how long a member may be slow, or starting, before it counts as broken.
-const brokenAfter = 2 * time.Minute
+const (
+	// brokenAfter is how long a member may be slow, or starting, before it counts as broken.
+	brokenAfter = 2 * time.Minute
+	// stuckAfter is how long one may be that has an image to pull, and data to be sent.
+	stuckAfter = 10 * time.Minute
+)
 
 // readiness tells since when a pod is ready, or is not.
 func readiness(p *corev1.Pod) (ready bool, since time.Time) {
@@ -186,6 +265,20 @@ func readiness(p *corev1.Pod) (ready bool, since time.Time) {
 		}
 	}
 	return false, p.CreationTimestamp.Time
+}
+
+// joins gives the container in which a member looks for its data, and waits where there
+// is none; "" where it does not run, or its node does not tell.
+func joins(p *corev1.Pod, on *corev1.Node) string {
+	if on == nil || !isReady(on) {
+		return ""
+	}
+	for _, c := range p.Status.InitContainerStatuses {
+		if c.Name == joinContainer && c.State.Running != nil {
+			return c.ContainerID
+		}
+	}
+	return ""
 }
 
 // moves tells whether a pod, which its volume follows, is to leave its node.

@@ -2,17 +2,21 @@ package etcd
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 )
 
 const (
 	serverTLS = "/etc/etcd/server"
 	peerTLS   = "/etc/etcd/peer"
+
+	joinContainer = "join"
 )
 
 // pod is a member, and beside it what takes snapshots of it.
@@ -28,10 +32,12 @@ func (s Spec) pod() corev1.PodSpec {
 			RunAsUser:      &root, // the directory on the host is root's
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
-		Containers: []corev1.Container{s.etcd(), s.snapshots()},
+		InitContainers: []corev1.Container{s.join()},
+		Containers:     []corev1.Container{s.etcd(), s.snapshots()},
 		Volumes: []corev1.Volume{
 			secretVolume("server-tls", pki.SecretEtcdServer),
 			secretVolume("peer-tls", pki.SecretEtcdPeer),
+			specs.OptionalSettingsVolume(),
 		},
 	}
 }
@@ -53,7 +59,7 @@ func (s Spec) tolerations() []corev1.Toleration {
 }
 
 func (s Spec) etcd() corev1.Container {
-	self := fmt.Sprintf("https://$(POD_NAME).%s.%s.svc", Name, s.Namespace)
+	self := s.self()
 	return corev1.Container{
 		Name: "etcd", Image: s.Image, Command: []string{"etcd"},
 		Args: []string{
@@ -79,10 +85,8 @@ func (s Spec) etcd() corev1.Container {
 			"--auto-compaction-mode=periodic",
 			"--auto-compaction-retention=1h",
 		},
-		Env: []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}}},
-		EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: Name},
-		}}},
+		Env:     podNameEnv(),
+		EnvFrom: bootstrapEnv(),
 		Ports: []corev1.ContainerPort{
 			{Name: "client", ContainerPort: clientPort},
 			{Name: "peer", ContainerPort: peerPort},
@@ -103,6 +107,47 @@ func (s Spec) etcd() corev1.Container {
 	}
 }
 
+// self is what a member is reached by, but for the port.
+func (s Spec) self() string { return fmt.Sprintf("https://$(POD_NAME).%s.%s.svc", Name, s.Namespace) }
+
+func podNameEnv() []corev1.EnvVar {
+	return []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}}}
+}
+
+func bootstrapEnv() []corev1.EnvFromSource {
+	return []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: Name}}}}
+}
+
+// join ends when etcd may be started in this pod, which is never while it is a voter
+// without its data: of that, etcd itself would make nothing. It guards the pod's start,
+// and not that of the container beside it that ended and is run again.
+func (s Spec) join() corev1.Container {
+	return corev1.Container{
+		Name: joinContainer, Image: s.Dotmesh, Command: []string{"dotmesh", "etcd-join"},
+		Args: []string{
+			"--state=$(" + stateKey + ")",
+			"--data-dir=" + mountPath + "/data",
+			"--peer-url=" + s.self() + ":2380",
+			"--endpoints=" + strings.Join(Endpoints(s.Namespace), ","),
+			"--ca=" + serverTLS + "/ca.crt",
+			"--cert=" + serverTLS + "/tls.crt",
+			"--key=" + serverTLS + "/tls.key",
+			"--settings-dir=" + specs.SettingsDir,
+		},
+		Env:     podNameEnv(),
+		EnvFrom: bootstrapEnv(),
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
+		}},
+		SecurityContext: locked(),
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: dataVolume, MountPath: mountPath, ReadOnly: true},
+			{Name: "server-tls", MountPath: serverTLS, ReadOnly: true},
+			specs.SettingsMount(),
+		},
+	}
+}
+
 // snapshots shows etcd the certificate that it shows others, which is a client's
 // too.
 func (s Spec) snapshots() corev1.Container {
@@ -116,6 +161,7 @@ func (s Spec) snapshots() corev1.Container {
 			"--dir=" + mountPath + "/snapshots",
 			"--every=" + snapshotEvery,
 			"--keep=" + snapshotKeep,
+			"--settings-dir=" + specs.SettingsDir,
 		},
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
@@ -124,6 +170,7 @@ func (s Spec) snapshots() corev1.Container {
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: dataVolume, MountPath: mountPath},
 			{Name: "server-tls", MountPath: serverTLS, ReadOnly: true},
+			specs.SettingsMount(),
 		},
 	}
 }

@@ -54,6 +54,16 @@ type Reconciler struct {
 	Config func(context.Context) (config.Config, bool, error)
 	// Connect is for tests; nil for the members themselves.
 	Connect func(*tls.Config) (Cluster, error)
+	Now     func() time.Time
+
+	// Metrics are told how etcd is.
+	Metrics *Metrics
+
+	// well is when all members were seen to be last, or when the first look was.
+	well time.Time
+	// joining is since when each container that joins was seen to run, by its id: the
+	// clocks of nodes may be wrong.
+	joining map[string]time.Time
 }
 
 // SetupWithManager has the manager call it when anything of etcd's changes, and
@@ -131,6 +141,12 @@ func (r *Reconciler) ask(ctx context.Context, o *observed) (Cluster, error) {
 	if err != nil {
 		klog.FromContext(ctx).V(2).Info("etcd does not answer", "reason", err.Error())
 	}
+	now := r.Now()
+	if r.well.IsZero() || o.state.Answers && len(o.state.unwell()) == 0 {
+		r.well = now
+	}
+	o.state.Ill = now.Sub(r.well) > stuckAfter
+	r.Metrics.observed(o.state)
 	return cluster, nil
 }
 
@@ -162,6 +178,8 @@ func (r *Reconciler) ensure(ctx context.Context, o *observed) error {
 		return err
 	}
 	set := o.spec.StatefulSet()
+	replicas := int32(o.state.needed()) // fewer would end pods that it adopts
+	set.Spec.Replicas = &replicas
 	o.set = &appsv1.StatefulSet{}
 	err := r.keep(ctx, set, o.set, func(found client.Object) {
 		found.(*appsv1.StatefulSet).Spec.Template = set.Spec.Template
@@ -169,6 +187,7 @@ func (r *Reconciler) ensure(ctx context.Context, o *observed) error {
 	if o.set.Name == "" {
 		o.set = set
 	}
+	o.state.Replicas = int(*o.set.Spec.Replicas)
 	return err
 }
 

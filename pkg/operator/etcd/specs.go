@@ -25,7 +25,7 @@ const (
 	// specAnnotation is the hash of what we built; what the API server and others
 	// add to an object does not count.
 	specAnnotation = "dotmesh.io/spec"
-	// memberAnnotation of a volume is the member's id, in hex.
+	// memberAnnotation of a volume or claim is the member's id, in hex.
 	memberAnnotation = "dotmesh.io/etcd-member"
 	// nodeAnnotation of a volume is the name of its node, nodeUIDAnnotation which of that
 	// name.
@@ -43,7 +43,7 @@ const (
 // Spec is what the objects are built from.
 type Spec struct {
 	Namespace string
-	// Image is etcd's, Dotmesh the one of `dotmesh etcd-snapshot`.
+	// Image is etcd's, Dotmesh that of what runs before and beside it.
 	Image, Dotmesh string
 	// Class of the volumes; LocalClass in local mode.
 	Class string
@@ -98,8 +98,8 @@ func (s Spec) ConfigMap(b Bootstrap) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: s.meta(Name), Data: map[string]string{clusterKey: b.Cluster, stateKey: state}}
 }
 
-// StatefulSet has no replicas yet. Pods are replaced by the reconciler alone: the
-// StatefulSet's own rolling update does not ask how etcd is.
+// StatefulSet has no replicas: who makes it knows how many. Pods are replaced by the
+// reconciler alone: the StatefulSet's own rolling update does not ask how etcd is.
 func (s Spec) StatefulSet() *appsv1.StatefulSet {
 	none := int32(0)
 	set := &appsv1.StatefulSet{ObjectMeta: s.meta(Name), Spec: appsv1.StatefulSetSpec{

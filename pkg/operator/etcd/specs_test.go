@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/certs"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+	"github.com/dotmesh-io/dotmesh-csi/test/golden"
 )
 
 func local() Spec {
@@ -20,6 +22,11 @@ func onDisks() Spec {
 	s.Class = "disks"
 	s.Nodes = &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "ssd", Operator: corev1.NodeSelectorOpExists}}}}}
 	return s
+}
+
+// What is made is what testdata shows: a change of a pod has every member restarted.
+func TestGolden(t *testing.T) {
+	golden.Check(t, map[string]any{"statefulset-local": local().StatefulSet(), "statefulset-disks": onDisks().StatefulSet()})
 }
 
 func TestStatefulSet(t *testing.T) {
@@ -42,9 +49,60 @@ func TestStatefulSet(t *testing.T) {
 		if slices.ContainsFunc(etcd.Args, func(arg string) bool { return strings.HasPrefix(arg, "--initial-cluster") }) {
 			t.Errorf("%s: the initial cluster is in the arguments, which would restart every member", class)
 		}
-		for _, c := range set.Spec.Template.Spec.Containers {
-			if s := c.SecurityContext; *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
+		join := set.Spec.Template.Spec.InitContainers
+		if len(join) != 1 || join[0].Name != joinContainer || join[0].Image != "dotmesh:1" || !join[0].VolumeMounts[0].ReadOnly {
+			t.Fatalf("%s: etcd is started after %+v", class, join)
+		}
+		for _, arg := range []string{"--state=$(ETCD_INITIAL_CLUSTER_STATE)", "--data-dir=/var/lib/dotmesh/etcd/data", "--endpoints=https://dotmesh-etcd-cluster-client.storage.svc:2379",
+			"--peer-url=https://$(POD_NAME).dotmesh-etcd-cluster.storage.svc:2380"} {
+			if !slices.Contains(join[0].Args, arg) {
+				t.Errorf("%s: it lacks %s: %q", class, arg, join[0].Args)
+			}
+		}
+	}
+}
+
+// What runs before and beside etcd follows the settings, and etcd starts also without
+// them.
+func TestOurContainersFollowTheSettings(t *testing.T) {
+	pod := local().StatefulSet().Spec.Template.Spec
+	for _, c := range []corev1.Container{pod.InitContainers[0], pod.Containers[1]} {
+		if c.Image != "dotmesh:1" || !slices.Contains(c.Args, "--settings-dir="+specs.SettingsDir) {
+			t.Errorf("%s of %s: arguments %v", c.Name, c.Image, c.Args)
+		}
+		mounted := slices.IndexFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == specs.SettingsDir && m.ReadOnly })
+		if mounted < 0 {
+			t.Fatalf("%s: mounts %v", c.Name, c.VolumeMounts)
+		}
+		found := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == c.VolumeMounts[mounted].Name })
+		if m := pod.Volumes[found].ConfigMap; m == nil || m.Name != specs.SettingsName || !*m.Optional {
+			t.Errorf("%s: mounts %+v", c.Name, pod.Volumes[found])
+		}
+	}
+}
+
+// A pod of etcd has nothing that it does not need, and goes after all others.
+func TestPodOfEtcd(t *testing.T) {
+	for class, spec := range map[string]Spec{LocalClass: local(), "disks": onDisks()} {
+		pod := spec.StatefulSet().Spec.Template.Spec
+		if pod.ServiceAccountName != specs.ServiceAccount || pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+			t.Errorf("%s: it has a token, of account %q", class, pod.ServiceAccountName)
+		}
+		if pod.PriorityClassName != "system-cluster-critical" {
+			t.Errorf("%s: priority %q", class, pod.PriorityClassName)
+		}
+		if s := pod.SecurityContext.SeccompProfile; s == nil || s.Type != corev1.SeccompProfileTypeRuntimeDefault {
+			t.Errorf("%s: seccomp %v", class, s)
+		}
+		if pod.HostNetwork || pod.HostPID || pod.HostIPC {
+			t.Errorf("%s: it is in a namespace of the node's", class)
+		}
+		for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+			if s := c.SecurityContext; s.Privileged != nil || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) || len(s.Capabilities.Add) > 0 {
 				t.Errorf("%s: %s may do too much", class, c.Name)
+			}
+			if len(c.Resources.Requests) != 2 {
+				t.Errorf("%s: %s asks for %v", class, c.Name, c.Resources.Requests)
 			}
 		}
 	}

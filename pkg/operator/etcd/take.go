@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
 )
 
 // take does a step. Each may be done twice: the operator may be killed after it, or
@@ -25,6 +26,12 @@ func (r *Reconciler) take(ctx context.Context, o *observed, cluster Cluster, ste
 		return r.markVolume(ctx, o, step)
 	case DeleteVolume:
 		return r.deleteVolume(ctx, o, step.Ordinal)
+	case MarkClaim:
+		return r.markClaim(ctx, o.claims[step.Ordinal], step.Member)
+	case DeleteClaim:
+		return r.deleteClaim(ctx, o, step.Ordinal, o.claims[step.Ordinal])
+	case MakeAnew:
+		return r.makeAnew(ctx, o)
 	case Scale:
 		set := o.set.DeepCopy()
 		replicas := int32(step.Ordinal + 1)
@@ -89,14 +96,51 @@ func (r *Reconciler) deleteVolume(ctx context.Context, o *observed, ordinal int)
 		return err
 	}
 	if err == nil && claim.Spec.VolumeName == volume.Name {
-		if claim.DeletionTimestamp == nil {
-			if err := r.delete(ctx, &claim); err != nil {
-				return err
-			}
-		}
-		return r.deletePod(ctx, o, ordinal)
+		return r.deleteClaim(ctx, o, ordinal, &claim)
 	}
 	return r.delete(ctx, volume)
+}
+
+func (r *Reconciler) markClaim(ctx context.Context, claim *corev1.PersistentVolumeClaim, member members.ID) error {
+	marked := claim.DeepCopy()
+	metav1.SetMetaDataAnnotation(&marked.ObjectMeta, memberAnnotation, memberText(member))
+	err := r.Client.Patch(ctx, marked, client.MergeFromWithOptions(claim, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsNotFound(err) {
+		return nil // the StatefulSet makes another
+	}
+	return err
+}
+
+// deleteClaim has the StatefulSet make another one, when its pod has let go of it.
+func (r *Reconciler) deleteClaim(ctx context.Context, o *observed, ordinal int, claim *corev1.PersistentVolumeClaim) error {
+	if claim.DeletionTimestamp == nil {
+		if err := r.delete(ctx, claim); err != nil {
+			return err
+		}
+	}
+	return r.deletePod(ctx, o, ordinal)
+}
+
+// makeAnew deletes what waits for a volume of another class than the configuration's; the
+// next look makes the StatefulSet for that. A claim that has got its volume meanwhile has
+// changed, and stays.
+func (r *Reconciler) makeAnew(ctx context.Context, o *observed) error {
+	if claim := o.claims[0]; claim != nil && classOf(claim) != o.class {
+		seen := client.Preconditions{UID: &claim.UID, ResourceVersion: &claim.ResourceVersion}
+		err := r.Client.Delete(ctx, claim, seen)
+		if apierrors.IsConflict(err) {
+			return dot.Errorf(dot.CodeAborted, "%s has changed meanwhile: %w", claim.Name, err)
+		}
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	if o.spec.Class != o.class {
+		if err := r.delete(ctx, o.set); err != nil {
+			return err
+		}
+	}
+	return r.deletePod(ctx, o, 0)
 }
 
 // restart has the StatefulSet make a pod anew. One that is ready is evicted: what was

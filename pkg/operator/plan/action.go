@@ -35,11 +35,15 @@ type (
 	// RecordPool writes down which pool is on a PVC.
 	RecordPool struct{ Change }
 
-	// RecordNode writes down which of the nodes of its name a PVC is assigned to.
+	// RecordNode writes down which of the nodes of its name a PVC is assigned to, if a look
+	// past any cache shows that the node is this one.
 	RecordNode struct{ Change }
 
 	// MarkReleased writes down that a PVC's pool was exported.
 	MarkReleased struct{ Change }
+
+	// MarkImported takes back what says that a PVC's pool is not imported.
+	MarkImported struct{ Change }
 
 	// FreePVC takes a PVC from its node.
 	FreePVC struct {
@@ -105,9 +109,6 @@ type Change struct {
 	To specs.Assignment
 }
 
-// PVCChange is the change, of each action that is one.
-func (c Change) PVCChange() Change { return c }
-
 // PodRef is one pod, and no other of its name.
 type PodRef struct {
 	Name string
@@ -136,6 +137,7 @@ func (AssignPVC) action()    {}
 func (RecordPool) action()   {}
 func (RecordNode) action()   {}
 func (MarkReleased) action() {}
+func (MarkImported) action() {}
 func (FreePVC) action()      {}
 func (DeletePVC) action()    {}
 func (GrowPVC) action()      {}
@@ -157,11 +159,12 @@ func (a AssignPVC) String() string {
 }
 func (a RecordPool) String() string { return fmt.Sprintf("PVC %s holds pool %s", a.Name, a.To.Pool) }
 func (a RecordNode) String() string {
-	return fmt.Sprintf("PVC %s is assigned to node %s of UID %s", a.Name, a.To.Node, a.To.NodeUID)
+	return fmt.Sprintf("PVC %s is assigned to node %s of UID %s and boot %s", a.Name, a.To.Node, a.To.Machine.UID, a.To.Machine.Boot)
 }
 func (a MarkReleased) String() string {
 	return fmt.Sprintf("PVC %s was released by generation %d", a.Name, a.To.Released)
 }
+func (a MarkImported) String() string { return fmt.Sprintf("PVC %s has its pool imported", a.Name) }
 func (a FreePVC) String() string      { return "free PVC " + a.Name }
 func (a DeletePVC) String() string    { return "delete PVC " + a.Name }
 func (a GrowPVC) String() string      { return fmt.Sprintf("grow PVC %s to %d bytes", a.Name, a.Bytes) }

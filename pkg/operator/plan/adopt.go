@@ -29,7 +29,7 @@ func (v *view) assign() []Action {
 }
 
 func (v *view) assignTo(p PVC, n Node) Action {
-	return AssignPVC{p.become(p.Assignment.To(n.Name, n.UID, specs.PoolName(v.Config.PoolName.String(), p.UID)))}
+	return AssignPVC{p.become(p.Assignment.To(n.Name, n.Machine, specs.PoolName(v.Config.PoolName.String(), p.UID)))}
 }
 
 // spares are the nodes that should have a PVC and have none.
@@ -99,22 +99,24 @@ func (p PVC) fits(n Node) bool {
 func (v *view) awaits(n Node) bool {
 	pools := v.poolsByNode()
 	return slices.ContainsFunc(v.PVCs, func(p PVC) bool {
-		return p.isSound() && p.fits(n) && (v.isComing(p, pools) || p.Assignment.IsFree() && v.isHeldBack(p, n))
+		return p.isSound() && p.fits(n) && (v.isComing(p, pools) || p.Assignment.IsFree() && v.isHeldBack(p, n) && !v.isLeftAttached(p))
 	})
 }
 
 func (v *view) isComing(p PVC, pools map[string]int) bool {
 	a, server := p.Assignment, v.server(p)
-	from, found := v.node[a.Node]
+	from := v.node[a.Node]
 	switch {
+	case !v.podsCanGo(p), v.mayBeUnrecorded(p):
+		return false // nobody knows for how long
 	case a.IsFree():
-		return !v.isAdoptable(p) && v.podsCanGo(p)
-	case v.isDead(assigned(a)):
+		return !v.isAdoptable(p)
+	case v.isDead(assigned(a)), v.isMissing(a):
 		return true
-	case !found || !from.Ready:
+	case !from.Ready:
 		return false
-	case a.IsReleased(), server != nil && server.isReleased():
-		return true
+	case a.IsReleased(), a.IsGivenUp(), server != nil && server.isReleased():
+		return server == nil || !v.mayServe(*server)
 	case v.keeps(from) && pools[a.Node] < 2:
 		return false
 	}
@@ -122,9 +124,12 @@ func (v *view) isComing(p PVC, pools map[string]int) bool {
 	return server != nil && server.Ready && server.isIdle() && !v.isWanted(a.Pool)
 }
 
-// podsCanGo tells whether somebody is there to take down the pods of a PVC.
+// podsCanGo tells whether somebody is there to take down the pods of a PVC, and they go.
 func (v *view) podsCanGo(p PVC) bool {
-	stuck := func(pod Pod) bool { return !v.isDead(v.machine(pod)) && !v.node[pod.Node].Ready }
+	stuck := func(pod Pod) bool {
+		n, found := v.node[pod.Node]
+		return v.hangs(pod) || found && !n.Ready && !v.isDead(v.machine(pod))
+	}
 	return !slices.ContainsFunc(v.holders[p.Name], stuck) &&
 		!slices.ContainsFunc(v.servers[p.Name], func(s Server) bool { return stuck(s.Pod) })
 }

@@ -31,8 +31,11 @@ type fakeCluster struct {
 	pods     map[string]*fakePod // by name: servers and holders
 	guards   map[string]bool
 	attached map[string]fakeAttachment // by volume
-	// registry is etcd's record of who served a PVC last.
+	// registry is etcd's record of who served a PVC last; servers that start without it
+	// wait, and are silent.
 	registry map[types.UID]fakeClaim
+	noEtcd   bool
+	noDetach bool // the attacher does not work
 	random   *rand.Rand
 	names    int
 }
@@ -41,9 +44,15 @@ type fakeNode struct {
 	Node
 	on       bool            // the machine
 	host     string          // its hostid
+	boot     string          // of its kernel, which its kubelet tells
 	imported map[string]bool // PVCs whose pools its kernel has
 	inUse    map[string]bool // those that pods use
+	// since is when somebody deleted the Node, and back when its kubelet makes it anew.
+	since, back time.Time
 }
+
+// isThere tells whether Kubernetes has the node.
+func (n *fakeNode) isThere() bool { return n != nil && n.back.IsZero() }
 
 type fakePVC struct {
 	PVC
@@ -59,6 +68,7 @@ type fakePod struct {
 	takeOver bool
 	released bool
 	serves   bool
+	hangs    bool // it does not go
 }
 
 type fakeAttachment struct {
@@ -104,17 +114,17 @@ func (c *fakeCluster) unique(prefix string) string {
 }
 
 func (c *fakeCluster) addNode(zone string) {
-	name := c.unique("n")
+	name, boot := c.unique("n"), c.unique("boot")
 	c.nodes[name] = &fakeNode{
-		Node: Node{Name: name, UID: types.UID(c.unique("uid")), ResourceVersion: c.write(), Ready: true, Labels: map[string]string{corev1.LabelTopologyZone: zone}},
-		on:   true, host: name, imported: map[string]bool{}, inUse: map[string]bool{},
+		Node: Node{Name: name, Machine: specs.Machine{UID: types.UID(c.unique("uid")), Boot: boot, System: name}, ResourceVersion: c.write(), Ready: true, Labels: map[string]string{corev1.LabelTopologyZone: zone}},
+		on:   true, host: name, boot: boot, imported: map[string]bool{}, inUse: map[string]bool{},
 	}
 }
 
 // dead is what Kubernetes, or a person, says of a machine.
 func (c *fakeCluster) dead(m Machine) bool {
-	n, found := c.nodes[m.Node]
-	return !found || n.OutOfService || m.UID != n.UID
+	n := c.nodes[m.Node]
+	return !n.isThere() || m.IsDead(n.Node)
 }
 
 // isNew tells whether a node has registered a short while ago: it may have its label
@@ -130,9 +140,11 @@ func (c *fakeCluster) runs(node string) bool {
 func (c *fakeCluster) observe(idle map[types.UID]time.Time) State {
 	s := State{Now: c.now, Config: c.config, Cluster: specs.Cluster{Namespace: "dotmesh", Image: c.image}}
 	for _, n := range c.nodes {
-		copied := n.Node
-		copied.Labels = maps.Clone(n.Labels)
-		s.Nodes = append(s.Nodes, copied)
+		if n.isThere() {
+			copied := n.Node
+			copied.Labels = maps.Clone(n.Labels)
+			s.Nodes = append(s.Nodes, copied)
+		}
 	}
 	for _, p := range c.pvcs {
 		s.PVCs = append(s.PVCs, p.PVC)
@@ -191,14 +203,16 @@ func (c *fakeCluster) apply(action Action) error {
 	case RecordPool:
 		return c.change(a.Change)
 	case RecordNode:
-		return c.change(a.Change)
-	case MarkReleased:
-		return c.change(a.Change)
-	case FreePVC:
-		if a.Dead != (Machine{}) && !c.dead(a.Dead) {
+		if n := c.nodes[a.To.Node]; !n.isThere() || n.Machine != a.To.Machine || n.OutOfService {
 			return errConflict
 		}
 		return c.change(a.Change)
+	case MarkReleased:
+		return c.change(a.Change)
+	case MarkImported:
+		return c.change(a.Change)
+	case FreePVC:
+		return c.free(a)
 	case DeletePVC:
 		return c.deletePVC(a.PVCRef)
 	case GrowPVC:
@@ -225,8 +239,8 @@ func (c *fakeCluster) apply(action Action) error {
 }
 
 func (c *fakeCluster) label(node string) error {
-	n, found := c.nodes[node]
-	if !found {
+	n := c.nodes[node]
+	if !n.isThere() {
 		return errConflict
 	}
 	n.Labels[specs.LabelServer], n.ResourceVersion = specs.True, c.write()
@@ -234,8 +248,8 @@ func (c *fakeCluster) label(node string) error {
 }
 
 func (c *fakeCluster) unlabel(a UnlabelNode) error {
-	n, found := c.nodes[a.Node]
-	if !found || n.ResourceVersion != a.ResourceVersion {
+	n := c.nodes[a.Node]
+	if !n.isThere() || n.ResourceVersion != a.ResourceVersion {
 		return errConflict
 	}
 	if n.on && len(n.imported) > 0 {
@@ -275,6 +289,17 @@ func (c *fakeCluster) change(change Change) error {
 	}
 	p.Assignment, p.ResourceVersion = change.To, c.write()
 	return nil
+}
+
+func (c *fakeCluster) free(a FreePVC) error {
+	p, err := c.current(a.PVCRef)
+	if err != nil || a.Dead != (Machine{}) && !c.dead(a.Dead) {
+		return errConflict
+	}
+	if n := c.nodes[p.Assignment.Node]; n != nil && n.on && n.imported[p.Name] {
+		return violated("PVC %s is taken from node %s, which has its pool imported", p.Name, n.Name)
+	}
+	return c.change(a.Change)
 }
 
 func (c *fakeCluster) deletePVC(ref PVCRef) error {
@@ -318,7 +343,7 @@ func (c *fakeCluster) createPod(node string, claim specs.Claim, holder bool) err
 	if holder && !c.guards[pod.Name] {
 		return violated("holder %s has no budget", pod.Name)
 	}
-	if n := c.nodes[node]; n != nil && !c.isNew(n) && n.Labels[specs.LabelServer] != specs.True {
+	if n := c.nodes[node]; n.isThere() && !c.isNew(n) && n.Labels[specs.LabelServer] != specs.True {
 		return violated("a pod for node %s, which has no label", node)
 	}
 	c.pods[pod.Name] = pod
@@ -334,8 +359,8 @@ func (c *fakeCluster) deletePod(ref PodRef) error {
 		if !c.dead(ref.Dead) {
 			return errConflict
 		}
-		if pod.holder && c.isServed(pod.PVC) {
-			return violated("holder %s goes by force while the pool is served", pod.Name)
+		if n := c.nodes[pod.Node]; pod.holder && n != nil && n.on && n.imported[pod.PVC] {
+			return violated("holder %s goes by force while the pool is imported", pod.Name)
 		}
 		delete(c.pods, ref.Name)
 		return nil
@@ -343,7 +368,7 @@ func (c *fakeCluster) deletePod(ref PodRef) error {
 	if pod.holder && pod.Phase == corev1.PodRunning && c.runs(pod.Node) && c.nodes[pod.Node].imported[pod.PVC] {
 		return violated("holder %s goes while the pool is imported", pod.Name)
 	}
-	pod.Deleting = true
+	pod.Deleting, pod.GoneBy = true, c.now
 	return nil
 }
 

@@ -12,6 +12,12 @@ import (
 // each maybe.
 func (c *fakeCluster) tick(certainly bool) error {
 	c.now = c.now.Add(10 * time.Second)
+	c.comeBack()
+	for _, name := range slices.Sorted(maps.Keys(c.nodes)) {
+		if n := c.nodes[name]; n.on && n.Boot != n.boot && (certainly || c.random.IntN(3) > 0) {
+			n.Boot, n.ResourceVersion = n.boot, c.write()
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.pods)) {
 		if !certainly && c.random.IntN(3) == 0 {
 			continue
@@ -24,6 +30,25 @@ func (c *fakeCluster) tick(certainly bool) error {
 	return c.check()
 }
 
+// deleteNode has somebody delete the Node of a machine that goes on. Its kubelet makes it
+// anew within less than the operator waits for.
+func (c *fakeCluster) deleteNode(n *fakeNode) {
+	n.since, n.back = c.now, c.now.Add(time.Duration(1+c.random.IntN(10))*10*time.Second)
+}
+
+// comeBack has kubelets make their Nodes anew. After 40 s Kubernetes has deleted the pods.
+func (c *fakeCluster) comeBack() {
+	for _, name := range slices.Sorted(maps.Keys(c.nodes)) {
+		n := c.nodes[name]
+		if !n.isThere() && c.now.Sub(n.since) > 40*time.Second {
+			maps.DeleteFunc(c.pods, func(_ string, pod *fakePod) bool { return pod.Node == name && pod.Phase != corev1.PodPending })
+		}
+		if !n.isThere() && !c.now.Before(n.back) {
+			c.registerAnew(n, false)
+		}
+	}
+}
+
 // kubelet takes a pod a step further.
 func (c *fakeCluster) kubelet(pod *fakePod) error {
 	n, p := c.nodes[pod.Node], c.pvcs[pod.PVC]
@@ -31,13 +56,22 @@ func (c *fakeCluster) kubelet(pod *fakePod) error {
 	case !c.runs(pod.Node):
 		pod.Ready = false
 		return nil
+	case !n.isThere():
+		return nil // it is not there either
+	case pod.Deleting && pod.hangs:
+		return nil
 	case pod.Deleting:
 		delete(c.pods, pod.Name)
 		return nil
 	case pod.Phase == corev1.PodPending:
 		c.start(pod, n, p)
 		return nil
-	case pod.holder || pod.Phase != corev1.PodRunning || pod.serves || pod.released:
+	case pod.holder && pod.Phase == corev1.PodRunning:
+		if runs := c.attached[p.Volume].host == n.host; pod.Ready != runs {
+			pod.Ready, pod.Version = runs, c.write()
+		}
+		return nil
+	case pod.holder || pod.Phase != corev1.PodRunning || pod.serves || pod.released || c.noEtcd:
 		return nil
 	}
 	return c.serve(pod, n, p)
@@ -55,7 +89,7 @@ func (c *fakeCluster) start(pod *fakePod, n *fakeNode, p *fakePVC) {
 		return
 	}
 	if on, found := c.attached[p.Volume]; !found {
-		c.attached[p.Volume] = fakeAttachment{Attachment{p.Volume, pod.Node, c.now}, n.host}
+		c.attached[p.Volume] = fakeAttachment{Attachment{"va-" + p.Name, p.Volume, pod.Node, c.now}, n.host}
 	} else if on.host != n.host {
 		return // a disk that an earlier machine of the name had never comes
 	}
@@ -101,7 +135,7 @@ func (c *fakeCluster) detach() {
 		for _, pod := range c.pods {
 			used = used || (pod.PVC == pvc && pod.Node == on.Node)
 		}
-		if !used && (n == nil || n.on || n.OutOfService) {
+		if !used && !c.noDetach && (n == nil || n.on || n.OutOfService) {
 			delete(c.attached, volume)
 		}
 	}
@@ -119,7 +153,7 @@ func (c *fakeCluster) check() error {
 			if n.on {
 				serving[pvc] = name
 			}
-			if n.on && !c.isNew(n) && n.Labels["dotmesh.io/server"] != "true" {
+			if n.on && n.isThere() && !c.isNew(n) && n.Labels["dotmesh.io/server"] != "true" {
 				return violated("node %s has a pool and no label", name)
 			}
 		}
@@ -139,12 +173,13 @@ func (c *fakeCluster) powerOff(n *fakeNode) {
 	clear(n.inUse)
 	for _, pod := range c.pods {
 		if pod.Node == n.Name {
-			pod.serves, pod.released, pod.Ready = false, false, false
+			pod.serves, pod.released, pod.Ready, pod.hangs = false, false, false, false
 		}
 	}
 }
 
 // powerOn has kubelet start its pods anew. Those that were to go, go.
 func (c *fakeCluster) powerOn(n *fakeNode) {
-	n.on, n.Ready, n.ResourceVersion = true, true, c.write()
+	n.boot = c.unique("boot")
+	n.on, n.Ready, n.ReadySince, n.ResourceVersion = true, true, c.now, c.write()
 }

@@ -20,6 +20,7 @@ type localMachine struct {
 	Node
 	pod                     *Server
 	on, imported, inUse, in bool // in: it is in the selector
+	away                    int  // for how many steps there is no Node of it
 }
 
 func TestLocalSimulation(t *testing.T) {
@@ -36,21 +37,25 @@ func TestLocalSimulation(t *testing.T) {
 			for _, name := range slices.Sorted(maps.Keys(machines)) {
 				m := machines[name]
 				if step < 400 && random.IntN(6) == 0 {
-					m.event(random.IntN(9))
+					m.event(random.IntN(10), s.Now)
 				} else if step == 400 {
 					m.settle()
 				}
+				m.comeBack(s.Now)
 				m.kubelet(s.Now)
 			}
 			s.Nodes, s.Servers = nil, nil
 			for _, m := range machines {
 				n := m.Node
 				n.Labels = maps.Clone(n.Labels)
-				s.Nodes = append(s.Nodes, n)
+				if m.away == 0 {
+					s.Nodes = append(s.Nodes, n)
+				}
 				if m.pod != nil {
 					s.Servers = append(s.Servers, *m.pod)
 				}
 			}
+			s.Missing = s.MissingSince(s.Missing)
 			for _, a := range Next(s) {
 				if step < 400 && random.IntN(3) == 0 {
 					break // the operator is stopped
@@ -71,7 +76,7 @@ func TestLocalSimulation(t *testing.T) {
 	}
 }
 
-func (m *localMachine) event(kind int) {
+func (m *localMachine) event(kind int, now time.Time) {
 	switch kind {
 	case 0, 1:
 		if m.in = !m.in; m.in {
@@ -96,8 +101,22 @@ func (m *localMachine) event(kind int) {
 		}
 	case 8:
 		if m.pod != nil {
-			m.pod.Deleting = true
+			m.pod.Deleting, m.pod.GoneBy = true, now
 		}
+	case 9:
+		if m.on && m.away == 0 {
+			m.away = 13
+		}
+	}
+}
+
+// comeBack has its Node be there again, within less than the operator waits for.
+func (m *localMachine) comeBack(now time.Time) {
+	if m.away == 0 {
+		return
+	}
+	if m.away--; m.away == 0 {
+		m.UID, m.Created = types.UID(now.String()), now
 	}
 }
 
@@ -113,6 +132,8 @@ func (m *localMachine) kubelet(now time.Time) {
 		return
 	case !m.on:
 		m.pod.Ready, m.pod.Report, m.pod.IdleSince = false, nil, time.Time{}
+		return
+	case m.away > 0:
 		return
 	case m.pod.Deleting:
 		m.pod = nil
@@ -145,7 +166,7 @@ func applyLocal(machines map[string]*localMachine, action Action, now time.Time)
 			return violated("%s on a node with label %v and server %v", action, m.isLabelled(), m.pod)
 		}
 		pod := local(a.Node, neverReady)
-		pod.UID, pod.Phase, pod.Created = types.UID(now.String()), corev1.PodPending, now
+		pod.UID, pod.Phase, pod.Created = types.UID(a.Node+now.String()), corev1.PodPending, now
 		pod.IdleSince = time.Time{}
 		m.pod = &pod
 	case DeleteServer:
@@ -153,7 +174,10 @@ func applyLocal(machines map[string]*localMachine, action Action, now time.Time)
 			if m.pod == nil || m.pod.UID != a.UID {
 				continue
 			}
-			if m.pod.Deleting = true; a.Force() {
+			if m.pod.Deleting, m.pod.GoneBy = true, now; a.Force() {
+				if m.on && m.imported && !m.OutOfService {
+					return violated("%s goes by force while its pool is imported", m.pod.Name)
+				}
 				m.pod = nil
 			}
 		}

@@ -17,11 +17,21 @@ const (
 	// adoptWithin is how long the pool of a node that died waits for a node of its
 	// own.
 	adoptWithin = 5 * time.Minute
-	// readyWithin is how long a server that was replaced may take to be ready.
+	// readyWithin is how long a server may take to be ready, or to be so again; and a pod to
+	// go, or a volume to be detached.
 	readyWithin = 10 * time.Minute
-	// tellWithin is how long a server may take to tell that it has its pool still, on a
-	// node that has registered anew.
+	// deadAfter is how long there has to be no Node of a name until its machine is taken for
+	// dead: a kubelet that goes on makes it anew. Kubernetes waits for 40 s before it deletes
+	// the pods, and for 6 min before it detaches disks that are in use.
+	deadAfter = 2 * time.Minute
+	// tellWithin is how long a node that has registered anew, and a server there, may take
+	// to tell what runs there.
 	tellWithin = 2 * time.Minute
+	// knownWithin is how long it may stay unknown which machine a node is before a person is
+	// told.
+	knownWithin = 10 * time.Minute
+	// boundWithin is how long a PVC may take to get a volume before a person is told.
+	boundWithin = 10 * time.Minute
 	// attachedWithin is how long the attachment of a holder that runs may stay
 	// unclear before a person is told.
 	attachedWithin = time.Minute
@@ -112,16 +122,25 @@ func (v *view) keeps(n Node) bool {
 	return v.isSelected(n) && n.takesPods() && !n.Cordoned && !n.OutOfService
 }
 
-// isDead tells whether a machine is off for certain: Kubernetes has no such node any
-// more, though maybe another of the name, or somebody says so by the out-of-service
+// isDead tells whether a machine is off for certain: Kubernetes has had no such node for
+// deadAfter, though maybe another of the name, or somebody says so by the out-of-service
 // taint.
 func (v *view) isDead(m Machine) bool {
-	n, found := v.node[m.Node]
-	return !found || n.OutOfService || (m.UID != "" && m.UID != n.UID)
+	if n, found := v.node[m.Node]; found {
+		return m.IsDead(n)
+	}
+	since, seen := v.Missing[m.Node]
+	return seen && v.Now.Sub(since) >= deadAfter
+}
+
+// isMissing tells whether nobody knows yet if the node of a PVC will come back.
+func (v *view) isMissing(a specs.Assignment) bool {
+	_, found := v.node[a.Node]
+	return !found && !a.IsFree() && !v.isDead(assigned(a))
 }
 
 // assigned is the machine that a PVC is assigned to.
-func assigned(a specs.Assignment) Machine { return Machine{a.Node, a.NodeUID} }
+func assigned(a specs.Assignment) Machine { return Machine{a.Node, a.Machine} }
 
 // machine is the one that a pod was made for: its name does not tell, but of an
 // assignment it is known.
@@ -130,6 +149,24 @@ func (v *view) machine(p Pod) Machine {
 		return assigned(a)
 	}
 	return Machine{Node: p.Node}
+}
+
+// isDown tells whether a pod has not been ready for so long that it will not be by itself.
+func (v *view) isDown(p Pod) bool {
+	since := p.Created
+	if p.ReadySince.After(since) {
+		since = p.ReadySince
+	}
+	return !p.Ready && v.Now.Sub(since) >= readyWithin
+}
+
+// mayServe tells whether a server has its pool imported, or had when it last told, unless
+// nothing has been heard of it for as long as it takes to be down.
+func (v *view) mayServe(s Server) bool {
+	if s.isReleased() || s.Ready {
+		return !s.isReleased()
+	}
+	return s.serves() && !(v.isDown(s.Pod) && v.Now.Sub(s.Report.At) >= readyWithin)
 }
 
 // hasBeenIdle tells whether nothing has used the pool for releaseAfter.
@@ -146,10 +183,12 @@ func (s Server) wants(pool string) bool {
 	return s.Report != nil && slices.Contains(s.Report.WantedPools, pool)
 }
 
-// remove is how a pod is deleted: by force where no kubelet is left to do it.
+// remove is how a pod is deleted: by force where no kubelet is left to do it, unless one
+// has written of it since.
 func (v *view) remove(p Pod) PodRef {
 	ref := p.ref()
 	if m := v.machine(p); v.isDead(m) {
+		ref = p.asSeen()
 		ref.Dead = m
 	}
 	return ref

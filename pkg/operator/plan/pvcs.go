@@ -33,59 +33,37 @@ func (v *view) step(p PVC, given bool) []Action {
 		return []Action{p.warn("Malformed", "It is left alone: "+p.Malformed+".")}
 	case p.Lost && !p.Deleting:
 		return []Action{p.warn("Lost", "Its PersistentVolume is gone, and the pool on it. Delete the PVC, and its node gets another.")}
-	case v.isSameMachine(p):
-		return []Action{RecordNode{p.become(a.OnNode(v.node[a.Node].UID))}}
-	case v.mayBeSameMachine(p):
-		return nil
+	case v.isUnrecorded(p):
+		return []Action{RecordNode{p.become(a.OnMachine(v.node[a.Node].Machine))}}
+	case v.mayBeUnrecorded(p):
+		return v.unknownNode(p)
 	case waits:
 		return strays
 	case a.IsFree() && a.Delete && !p.Deleting:
 		return []Action{DeletePVC{p.ref()}}
 	case a.IsFree():
-		return nil
+		return v.attachmentsLeft(p)
 	case v.isDead(assigned(a)):
 		return []Action{FreePVC{Change: p.become(a.FreedAt(v.Now)), Dead: assigned(a)}}
-	case a.IsReleased():
+	case a.IsReleased(), a.IsGivenUp():
 		return v.letGo(p)
+	case v.isMissing(a):
+		return nil
 	case p.Volume == "" && (p.Deleting || v.isLeaving(p, given)), p.Deleting && p.Lost:
 		// There is no pool on it. Its pods go afterwards: until then it may be bound,
 		// which changes it.
 		return []Action{FreePVC{Change: p.become(a.FreedAt(v.Now))}}
 	}
-	return v.serve(p, given)
-}
-
-// isSameMachine tells whether the node is the one that the PVC was assigned to, though
-// that does not say so: it was assigned before UIDs were kept, or a machine that
-// never stopped has registered anew, and its server tells that it has the pool.
-func (v *view) isSameMachine(p PVC) bool {
-	a := p.Assignment
-	n, found := v.node[a.Node]
-	switch {
-	case !found || n.OutOfService || n.UID == a.NodeUID:
-		return false
-	case a.NodeUID == "":
-		return true
-	}
-	s := v.server(p)
-	return s != nil && s.serves() && s.Report.At.After(n.Created)
-}
-
-// mayBeSameMachine tells whether the server of a node that has registered anew may tell
-// so yet: until then nobody knows whether a pool would be taken from under its pods.
-func (v *view) mayBeSameMachine(p PVC) bool {
-	n, s := v.node[p.Assignment.Node], v.server(p)
-	return s != nil && !s.Deleting && !s.hasEnded() && !n.OutOfService &&
-		n.UID != p.Assignment.NodeUID && v.Now.Sub(n.Created) < tellWithin
+	return append(v.serve(p, given), v.anotherSystem(p)...)
 }
 
 func (p PVC) ref() PVCRef { return PVCRef{p.Name, p.UID, p.ResourceVersion} }
 
 func (p PVC) become(to specs.Assignment) Change { return Change{p.ref(), to} }
 
-func (p PVC) warn(reason, message string) Action {
-	return Warn{Object{"PersistentVolumeClaim", p.Name}, reason, message}
-}
+func (p PVC) object() Object { return Object{"PersistentVolumeClaim", p.Name} }
+
+func (p PVC) warn(reason, message string) Action { return Warn{p.object(), reason, message} }
 
 // strays deletes the pods that the PVC's assignment does not allow, a node's server
 // before its holder; waits says that there are some yet. Such a generation's pool was
@@ -102,16 +80,18 @@ func (v *view) strays(p PVC) (actions []Action, waits bool) {
 		switch {
 		case v.isGoing(s.Pod):
 		case s.serves() && !v.isDead(v.machine(s.Pod)):
-			actions = append(actions, v.release(s)...)
+			actions = append(actions, v.ask(s)...)
 		default:
 			actions = append(actions, DeleteServer{v.remove(s.Pod)})
 		}
+		actions = append(actions, v.waitFor(s.Pod, p.object())...)
 	}
 	for _, h := range v.holders[p.Name] {
 		if !isStray(h) {
 			continue
 		}
 		waits = true
+		actions = append(actions, v.waitFor(h, p.object())...)
 		if !v.isGoing(h) && !serverOn[h.Node] {
 			actions = append(actions, DeleteHolder{v.remove(h)})
 		}
@@ -143,21 +123,35 @@ func (v *view) isLeaving(p PVC, given bool) bool {
 	return given || !v.keeps(v.node[p.Assignment.Node]) || (p.Deleting && p.Assignment.Delete)
 }
 
-// letGo takes down what a released pool leaves: the server, then the holder, then
-// the assignment.
+// letGo takes down what a pool leaves that was released or given up: the server, then the
+// holder, then the assignment.
 func (v *view) letGo(p PVC) []Action {
 	server, holder := v.server(p), v.holder(p)
 	switch {
+	case server != nil && v.mayServe(*server):
+		return p.keep(*server)
 	case server != nil && !server.Deleting:
 		return []Action{DeleteServer{server.ref()}}
 	case server != nil:
-		return nil
+		return v.waitFor(server.Pod, p.object())
 	case holder != nil && !holder.Deleting:
 		return []Action{DeleteHolder{holder.ref()}}
 	case holder != nil:
-		return nil
+		return v.waitFor(*holder, p.object())
 	}
 	return []Action{FreePVC{Change: p.become(p.Assignment.FreedAt(v.Now))}}
+}
+
+// keep takes back what a person said of a pool that is imported: the pods that use it would
+// lose their disk. A server that is ready and silent is about to tell.
+func (p PVC) keep(s Server) []Action {
+	if !s.serves() {
+		return nil
+	}
+	return []Action{
+		p.warn("PoolImported", fmt.Sprintf("An annotation (%s, or %s) says that its pool is not imported on node %s, and %s has it imported: it is kept, and the annotation taken back. The node can give it up by itself.", specs.AnnotationGivenUp, specs.AnnotationReleased, s.Node, s.Name)),
+		MarkImported{p.become(p.Assignment.Imported())},
+	}
 }
 
 // serve has a PVC served where it is assigned: label, budget, holder, server. One
@@ -177,15 +171,17 @@ func (v *view) serve(p PVC, given bool) []Action {
 	case holder == nil:
 		return []Action{CreateHolder{h}}
 	case holder.Deleting:
-		return nil
+		return v.waitFor(*holder, p.object())
 	case holder.hasEnded(), v.neverRan(*holder, p):
 		return []Action{DeleteHolder{holder.asSeen()}}
+	case !holder.isRunning() && v.isLeaving(p, given) && v.Now.Sub(holder.Created) >= readyWithin:
+		return v.stuck(*holder, v.instead(p))
 	case !holder.isRunning():
-		return nil
+		return v.unbound(p)
 	case server == nil:
 		return v.createServer(p, *holder)
 	case server.Deleting:
-		return nil
+		return v.waitFor(server.Pod, p.object())
 	case server.hasEnded():
 		return []Action{DeleteServer{server.ref()}}
 	}
@@ -197,9 +193,22 @@ func (v *view) serve(p PVC, given bool) []Action {
 	case p.Deleting && !p.Assignment.Delete:
 		return actions // its pods are all that keeps it, and what is on it
 	case v.isLeaving(p, given):
-		return append(actions, v.release(*server)...)
+		return append(actions, v.release(*server, v.instead(p))...)
 	}
 	return append(actions, v.grow(p)...)
+}
+
+// instead is how a person says that no pool of the PVC is imported on its node.
+func (v *view) instead(p PVC) string {
+	return fmt.Sprintf("kubectl -n %s annotate --overwrite pvc %s %s=%d", v.Cluster.Namespace, p.Name, specs.AnnotationGivenUp, p.Assignment.Generation)
+}
+
+// unbound tells of a PVC that gets no volume: what it asks for cannot be changed.
+func (v *view) unbound(p PVC) []Action {
+	if p.Volume != "" || v.Now.Sub(p.Created) < boundWithin {
+		return nil
+	}
+	return []Action{p.warn("Unbound", fmt.Sprintf("It has got no volume: kubectl -n %s describe pvc %s tells why. If it cannot have one of its class and size, set pvcPerNode.storageClass or pvcPerNode.pvSizePerNode, and delete it: its node gets one of the class and size of then.", v.Cluster.Namespace, p.Name))}
 }
 
 // neverRan tells whether a holder cannot start and would now be made otherwise.
@@ -263,8 +272,12 @@ func (p PVC) record(s Server) []Action {
 }
 
 func (v *view) grow(p PVC) []Action {
-	if want := v.Config.PVCPerNode.PVSize.Bytes(); p.Requested < want && !p.Deleting {
-		return []Action{GrowPVC{p.ref(), want}}
+	want := v.Config.PVCPerNode.PVSize
+	switch {
+	case p.Requested < want.Bytes() && !p.Deleting:
+		return []Action{GrowPVC{p.ref(), want.Bytes()}}
+	case p.Requested > want.Bytes() && p.Capacity > 0 && p.Capacity < p.Requested:
+		return []Action{p.warn("AsksForMore", fmt.Sprintf("It asks for %d bytes and has %d, while pvcPerNode.pvSizePerNode is %s: it may grow yet. Ask for less of it, if it is not to: from version 1.34 on Kubernetes allows what is more than it has.", p.Requested, p.Capacity, want))}
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"maps"
 	"testing"
 	"time"
 
@@ -16,7 +18,9 @@ type scene struct {
 	guards      []string
 	attachments []Attachment
 	data        map[string]string // of the configuration
-	want        []string
+	// missing is for how long nodes that are not there were not; an hour, if it is not set.
+	missing time.Duration
+	want    []string
 }
 
 func (c scene) state(t *testing.T) State {
@@ -27,7 +31,14 @@ func (c scene) state(t *testing.T) State {
 	}
 	s := state(t, data)
 	s.Nodes, s.PVCs, s.Servers, s.Holders, s.Guards, s.Attachments = c.nodes, c.pvcs, c.servers, c.holders, c.guards, c.attachments
+	s.Missing = missingFor(s, cmp.Or(c.missing, time.Hour))
 	return s
+}
+
+// missingFor has nodes that are not there be seen so for a while.
+func missingFor(s State, d time.Duration) map[string]time.Time {
+	s.Now = s.Now.Add(-d)
+	return s.MissingSince(nil)
 }
 
 func run(t *testing.T, scenes map[string]scene) {
@@ -67,6 +78,11 @@ func TestServing(t *testing.T) {
 			nodes: n1, pvcs: []PVC{pvc("p1", unbound, of("n1", 1))}, guards: n1Guard, want: []string{"create holder holder-p1-node-n1"}},
 		"which the server waits for": {
 			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending)}},
+		"while its volume is made, for up to ten minutes": {
+			nodes: n1, pvcs: []PVC{pvc("p1", unbound, aged(9*time.Minute), of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending)}},
+		"which a person is told of then": {
+			nodes: n1, pvcs: []PVC{pvc("p1", unbound, aged(10*time.Minute), of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending)},
+			want: []string{"warn on PersistentVolumeClaim p1: Unbound: It has got no volume: kubectl -n dotmesh describe pvc p1 tells why. If it cannot have one of its class and size, set pvcPerNode.storageClass or pvcPerNode.pvSizePerNode, and delete it: its node gets one of the class and size of then."}},
 		"and follows": {
 			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			want: []string{"create server server-p1-node-n1"}},
@@ -105,6 +121,10 @@ func TestServing(t *testing.T) {
 		"a PVC grows with the configuration": {
 			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			servers: []Server{on("p1", "n1", 1)}, data: map[string]string{"pvcPerNode.pvSizePerNode": "20G"}, want: []string{"grow PVC p1 to 21474836480 bytes"}},
+		"one that asks for more than it should, and has it not yet, is told of": {
+			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled, func(p *PVC) { p.Requested = 100 << 30 })}, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			servers: []Server{on("p1", "n1", 1)},
+			want:    []string{"warn on PersistentVolumeClaim p1: AsksForMore: It asks for 107374182400 bytes and has 10737418240, while pvcPerNode.pvSizePerNode is 10Gi: it may grow yet. Ask for less of it, if it is not to: from version 1.34 on Kubernetes allows what is more than it has."}},
 		"and never shrinks": {
 			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			servers: []Server{on("p1", "n1", 1)}, data: map[string]string{"pvcPerNode.pvSizePerNode": "5G"}},
@@ -159,6 +179,19 @@ func TestLeaving(t *testing.T) {
 			holders: []Pod{holder("p1", "n1")}, servers: []Server{on("p1", "n1", 1, is...)}}
 	}
 	release := []string{"ask server server-p1-node-n1 to release generation 1"}
+	stuck := func(pod string) []string {
+		return []string{"warn on Node n1: CannotLeave: Its pool can only be given up by a server, and " + pod + " does not come up: kubectl -n dotmesh describe pod " + pod + ", and its log, tell why. If that cannot be mended, and there is no pool of dotmesh in zpool list on the node (without the module zfs there is none), say so: kubectl -n dotmesh annotate --overwrite pvc p1 dotmesh.io/given-up=1"}
+	}
+	bare := func(is ...func(*Server)) scene {
+		s := serving(n1Left[0], is...)
+		s.pvcs[0].Assignment.Pool = ""
+		return s
+	}
+	waiting := func(ago time.Duration) scene {
+		s := serving(n1Left[0])
+		s.servers, s.holders = nil, []Pod{holder("p1", "n1", pending, func(p *Pod) { p.Created = now.Add(-ago) })}
+		return s
+	}
 	for name, c := range map[string]struct {
 		scene scene
 		want  []string
@@ -166,21 +199,93 @@ func TestLeaving(t *testing.T) {
 		"used, and nobody knows by what": {serving(n1Left[0], inUse), nil},
 		"used": {serving(n1Left[0], inUse, users("pod default/db", "pid 7 of pod default/agent")),
 			[]string{"warn on Node n1: PoolInUse: The pool of server-p1-node-n1 is given up once nothing has used it for 1m0s. It is used by pod default/db, pid 7 of pod default/agent."}},
-		"not yet idle for long enough":        {serving(n1Left[0], idleFor(59*time.Second)), nil},
-		"idle, and out of the selector":       {serving(n1Left[0], idleFor(time.Minute)), release},
-		"idle, and cordoned":                  {serving(node("n1", labelled, cordoned), idleFor(time.Minute)), release},
-		"idle, and tainted":                   {serving(node("n1", labelled, tainted), idleFor(time.Minute)), release},
-		"idle, and being deleted":             {serving(node("n1", labelled, deleting), idleFor(time.Minute)), release},
-		"idle, on a node that stays":          {serving(n1[0], idleFor(time.Hour)), nil},
-		"idle, but a pod waits for it":        {serving(n1Left[0], idleFor(time.Hour), wants("pool-p1")), nil},
-		"the operator has just started":       {serving(n1Left[0], func(s *Server) { s.IdleSince = time.Time{} }), nil},
-		"the server does not answer":          {serving(n1Left[0], silent), nil},
-		"released":                            {serving(n1Left[0], released), []string{"PVC p1 was released by generation 1"}},
-		"released, and the node comes back":   {serving(n1[0], released), []string{"PVC p1 was released by generation 1"}},
-		"the server is being deleted":         {serving(n1Left[0], terminating, idleFor(time.Minute)), nil},
-		"told of another generation's server": {serving(n1[0], released, func(s *Server) { s.Report.Generation = 7 }), nil},
+		"not yet idle for long enough":             {serving(n1Left[0], idleFor(59*time.Second)), nil},
+		"idle, and out of the selector":            {serving(n1Left[0], idleFor(time.Minute)), release},
+		"idle, and cordoned":                       {serving(node("n1", labelled, cordoned), idleFor(time.Minute)), release},
+		"idle, and tainted":                        {serving(node("n1", labelled, tainted), idleFor(time.Minute)), release},
+		"idle, and being deleted":                  {serving(node("n1", labelled, deleting), idleFor(time.Minute)), release},
+		"idle, on a node that stays":               {serving(n1[0], idleFor(time.Hour)), nil},
+		"idle, but a pod waits for it":             {serving(n1Left[0], idleFor(time.Hour), wants("pool-p1")), nil},
+		"the operator has just started":            {serving(n1Left[0], func(s *Server) { s.IdleSince = time.Time{} }), nil},
+		"the server does not answer":               {serving(n1Left[0], silent), nil},
+		"released":                                 {serving(n1Left[0], released), []string{"PVC p1 was released by generation 1"}},
+		"released, and the node comes back":        {serving(n1[0], released), []string{"PVC p1 was released by generation 1"}},
+		"the server never came up":                 {bare(neverReady), stuck("server-p1-node-n1")},
+		"or waits for something for ever":          {bare(starting), stuck("server-p1-node-n1")},
+		"or its image cannot be had":               {bare(cannotPull, sinceFor(time.Second)), stuck("server-p1-node-n1")},
+		"but may come up yet":                      {serving(n1Left[0], neverReady, sinceFor(9*time.Minute)), nil},
+		"it was up before a boot":                  {serving(n1Left[0], waitsAgain(10*time.Minute)), stuck("server-p1-node-n1")},
+		"or its pod cannot run since, and is mute": {serving(n1Left[0], notReady, readySince(10*time.Minute), told(10*time.Minute)), stuck("server-p1-node-n1")},
+		"which may be again yet":                   {serving(n1Left[0], waitsAgain(9*time.Minute)), nil},
+		"or still has what it told of a while ago": {serving(n1Left[0], inUse, notReady, readySince(10*time.Minute), told(9*time.Minute)), nil},
+		"and stays, where the node does":           {serving(n1[0], waitsAgain(time.Hour)), nil},
+		"or is only slow to be told ready":         {serving(n1Left[0], notReady, neverWasReady, idleFor(time.Minute)), release},
+		"the holder never ran":                     {waiting(10 * time.Minute), stuck("holder-p1-node-n1")},
+		"but may run yet":                          {waiting(9 * time.Minute), nil},
+		"the server is being deleted":              {serving(n1Left[0], terminating, idleFor(time.Minute)), nil},
+		"told of another generation's server":      {serving(n1[0], released, func(s *Server) { s.Report.Generation = 7 }), nil},
 	} {
 		check(t, name, c.scene.state(t), c.want)
+	}
+}
+
+// TestPersonSaysThatThereIsNoPool: what the warning of a server that never came up asks
+// for has the same end as a release.
+func TestPersonSaysThatThereIsNoPool(t *testing.T) {
+	said := []PVC{pvc("p1", of("n1", 1), gaveUp(1))}
+	run(t, map[string]scene{
+		"the server goes": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			servers: []Server{on("p1", "n1", 1, neverReady)}, want: []string{"delete server server-p1-node-n1"}},
+		"also one that was up before a boot": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			servers: []Server{on("p1", "n1", 1, waitsAgain(time.Minute))}, want: []string{"delete server server-p1-node-n1"}},
+		"or whose pod has not run since": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			servers: []Server{on("p1", "n1", 1, notReady, readySince(10*time.Minute), told(10*time.Minute))}, want: []string{"delete server server-p1-node-n1"}},
+		"what was said of an earlier generation is no matter": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 2), wasReleased(1), gaveUp(1), pooled)}, guards: n1Guard,
+			holders: []Pod{holder("p1", "n1")}, servers: []Server{on("p1", "n1", 2)}},
+		"then the holder, whose budget kept a drain waiting": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			want: []string{"delete holder holder-p1-node-n1"}},
+		"and the PVC is free": {nodes: n1Left, pvcs: said, guards: n1Guard, want: []string{"free PVC p1"}},
+		"a spare node waits for it": {nodes: append([]Node{node("n2")}, n1Left...), pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			want: []string{"delete holder holder-p1-node-n1"}},
+	})
+	freed := scene{nodes: n1Left, pvcs: said, guards: n1Guard}.state(t)
+	if got := Next(freed)[0].(FreePVC).To.To("n2", machine("n2"), ""); !got.NeedsTakeOver() {
+		t.Errorf("nobody exported the pool, and the next node may not take it over: %+v", got)
+	}
+}
+
+// TestPersonIsWrong: the command of an old Event, or one for another PVC, takes no pool from
+// under its pods.
+func TestPersonIsWrong(t *testing.T) {
+	for annotation, p := range map[string]PVC{
+		"given up":            pvc("p1", of("n1", 2), wasReleased(1), gaveUp(2), pooled),
+		"released, by a hand": pvc("p1", of("n1", 2), wasReleased(2), pooled),
+	} {
+		kept := []string{
+			"warn on PersistentVolumeClaim p1: PoolImported: An annotation (dotmesh.io/given-up, or dotmesh.io/released) says that its pool is not imported on node n1, and server-p1-node-n1 has it imported: it is kept, and the annotation taken back. The node can give it up by itself.",
+			"PVC p1 has its pool imported"}
+		serving := func(is ...func(*Server)) scene {
+			return scene{nodes: n1Left, pvcs: []PVC{p}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, servers: []Server{on("p1", "n1", 2, is...)}}
+		}
+		for name, c := range map[string]scene{
+			"used":                       serving(inUse).wants(kept...),
+			"idle":                       serving(idleFor(time.Hour)).wants(kept...),
+			"being replaced":             serving(inUse, terminating).wants(kept...),
+			"it has crashed a while ago": serving(inUse, notReady, readySince(9*time.Minute), told(9*time.Minute)).wants(kept...),
+			"ready, and yet to tell":     serving(silent),
+			"of a node that stays":       func() scene { s := serving(inUse).wants(kept...); s.nodes = n1; return s }(),
+			"and a spare node does not wait for": func() scene {
+				s := serving(inUse).wants(append(kept, "create PVC "+made("n2", 0))...)
+				s.nodes = []Node{n1Left[0], node("n2")}
+				return s
+			}(),
+		} {
+			check(t, annotation+", "+name, c.state(t), c.want)
+		}
+		a := Next(serving(inUse).state(t))[1].(MarkImported).To
+		if a.GivenUp != 0 || a.Released != 1 || a.Generation != 2 || a.Node != "n1" {
+			t.Errorf("%s: it becomes %+v", annotation, a)
+		}
 	}
 }
 
@@ -231,10 +336,58 @@ func TestDeadNodes(t *testing.T) {
 		"pods without a PVC go too": {holders: []Pod{holder("p1", "n1")}, servers: []Server{on("p1", "n1", 1)},
 			want: []string{"delete server server-p1-node-n1 by force", "delete holder holder-p1-node-n1 by force"}},
 	})
+	unknown := scene{pvcs: mine}.state(t)
+	unknown.Missing = nil
+	check(t, "an operator that starts has seen nothing yet", unknown, nil)
 	for _, a := range Next(scene{pvcs: mine}.state(t)) {
-		if f, ok := a.(FreePVC); !ok || f.Dead != (Machine{"n1", "uid-n1"}) || f.To.IsReleased() || !f.To.Freed.Equal(now) {
+		if f, ok := a.(FreePVC); !ok || f.Dead != (Machine{"n1", machine("n1")}) || f.To.IsReleased() || !f.To.Freed.Equal(now) {
 			t.Errorf("a dead node's PVC: %+v", a)
 		}
+	}
+}
+
+// TestMissingNode: the kubelet of a machine that goes on makes its Node anew, and may do so
+// after Kubernetes has deleted its pods.
+func TestMissingNode(t *testing.T) {
+	const almost = 2*time.Minute - time.Second
+	n2, mine := []Node{node("n2")}, []PVC{pvc("p1", of("n1", 1), pooled)}
+	well := []Server{on("p1", "n1", 1, idleFor(time.Hour))}
+	back := func(is ...func(*Node)) []Node { return []Node{node("n1", append(is, anew)...)} }
+	run(t, map[string]scene{
+		"for a while it keeps everything": {missing: almost, pvcs: mine, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, servers: well},
+		"also without its pods":           {missing: almost, pvcs: mine, guards: n1Guard},
+		"or with pods that are ending": {missing: almost, pvcs: mine, guards: n1Guard,
+			holders: []Pod{holder("p1", "n1", going)}, servers: []Server{on("p1", "n1", 1, silent, terminating)}},
+		"or what somebody deleted, or was never bound": {missing: almost, pvcs: []PVC{pvc("p1", of("n1", 1), unbound), pvc("p2", of("n1", 1), unbound, beingDeleted)},
+			guards: []string{"holder-p1-node-n1", "holder-p2-node-n1"}},
+		"a spare node waits":                {missing: almost, nodes: n2, pvcs: mine, guards: n1Guard},
+		"and has it when the other is dead": {missing: almost + time.Second, nodes: n2, pvcs: mine, want: []string{"free PVC p1"}},
+		"which is when its pods go": {missing: almost + time.Second, nodes: n2, pvcs: mine, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, servers: well,
+			want: []string{"delete server server-p1-node-n1 by force"}},
+		"what was exported is let go of": {missing: time.Second, pvcs: []PVC{pvc("p1", of("n1", 1), wasReleased(1), pooled)}, want: []string{"free PVC p1"}},
+		"pods that were for a PVC which is gone stay too": {missing: almost, holders: []Pod{holder("p1", "n1")}, servers: well,
+			want: []string{"warn on Pod holder-p1-node-n1: NoPVC: There is no PVC p1 with the label dotmesh.io/role=pool. Label it, if it exists; if not, delete this pod."}},
+		"back, it is known by its boot": {nodes: back(), pvcs: mine, guards: n1Guard, want: []string{"PVC p1 is assigned to node n1 of UID another-uid-n1 and boot boot-n1"}},
+		"then served again, in the same generation": {nodes: back(labelled), guards: n1Guard,
+			pvcs: []PVC{pvc("p1", of("n1", 1), pooled, func(p *PVC) { p.Assignment.Machine.UID = "another-uid-n1" })}, want: []string{"create holder holder-p1-node-n1"}},
+	})
+	rollout := func(missing time.Duration) State {
+		return scene{missing: missing, nodes: []Node{node("n2", labelled)}}.served(mine[0]).served(pvc("p2", of("n2", 1), pooled), older).state(t)
+	}
+	check(t, "no server is replaced meanwhile", rollout(almost), nil)
+	if r := RolloutOf(rollout(almost)); r.Waits != "node n1 is not ready" {
+		t.Errorf("the rollout waits because %s", r.Waits)
+	}
+	check(t, "but then", rollout(almost+time.Second), []string{"delete server server-p1-node-n1 by force", "delete server server-p2-node-n2"})
+}
+
+func TestMissingSince(t *testing.T) {
+	s := scene{nodes: []Node{node("n4", labelled)}, pvcs: []PVC{pvc("p1", of("n1", 1)), pvc("p4", of("n4", 1)), pvc("p5", free(1))},
+		servers: []Server{on("p2", "n2", 1)}, holders: []Pod{holder("p3", "n3")}}.state(t)
+	before := map[string]time.Time{"n1": now.Add(-time.Minute), "n4": now.Add(-time.Hour), "n9": now.Add(-time.Hour)}
+	want := map[string]time.Time{"n1": now.Add(-time.Minute), "n2": now, "n3": now}
+	if got := s.MissingSince(before); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
@@ -259,7 +412,8 @@ func TestStrays(t *testing.T) {
 			"delete holder holder-p1-node-n2", fresh),
 		"should one serve, it is asked to release": with(well([]Server{on("p1", "n2", 3, idleFor(time.Minute))}, holder("p1", "n1"), holder("p1", "n2")), two,
 			"ask server server-p1-node-n2 to release generation 3", fresh),
-		"and not deleted while it is used": with(well([]Server{on("p1", "n2", 3, inUse)}, holder("p1", "n1"), holder("p1", "n2")), two, fresh),
+		"and nobody is told to give up what the right node has, where it is mute": with(well([]Server{on("p1", "n2", 3, inUse, notReady, readySince(10*time.Minute), told(10*time.Minute))}, holder("p1", "n1"), holder("p1", "n2")), two, fresh),
+		"and not deleted while it is used":                                        with(well([]Server{on("p1", "n2", 3, inUse)}, holder("p1", "n1"), holder("p1", "n2")), two, fresh),
 	})
 }
 

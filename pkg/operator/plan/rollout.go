@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
 )
@@ -37,6 +38,8 @@ type slot struct {
 	node   Node
 	server *Server // nil while there is none
 	spec   string  // what its annotation should be
+	// noPool says that no server has ever told of a pool there.
+	noPool bool
 }
 
 // isThere tells whether it has a server, which is not about to be another.
@@ -44,12 +47,12 @@ func (s slot) isThere() bool {
 	return s.server != nil && !s.server.Deleting && !s.server.hasEnded()
 }
 
-// isBroken tells whether it never came up, so that nothing is lost with it.
-func (s slot) isBroken() bool { return !s.server.Ready && !s.server.WasReady }
+// isBroken tells whether this very pod never came up, so that nothing is lost with it.
+func (s Server) isBroken() bool { return !s.Ready && !s.WasReady }
 
-// hasFailed tells whether it will not come up by itself.
-func (v *view) hasFailed(s slot) bool {
-	return s.isBroken() && (s.server.CannotPull || v.Now.Sub(s.server.Created) >= readyWithin)
+// hasFailed tells whether a server will not come up by itself.
+func (v *view) hasFailed(s Server) bool {
+	return s.isBroken() && (s.CannotPull || v.Now.Sub(s.Created) >= readyWithin)
 }
 
 // rollout replaces one server at a time, and the next only when no other one is
@@ -64,7 +67,7 @@ func (v *view) rollout() (Rollout, []Action) {
 		switch {
 		case !s.isThere(), !s.node.Ready:
 			waits = append(waits, s)
-		case s.server.Spec != s.spec && s.isBroken():
+		case s.server.Spec != s.spec && s.server.isBroken():
 			replace = append(replace, DeleteServer{s.server.ref()})
 		case s.server.Ready && s.server.Report == nil:
 			waits = append(waits, s)
@@ -72,12 +75,12 @@ func (v *view) rollout() (Rollout, []Action) {
 			well = append(well, s)
 		case s.server.Spec != s.spec:
 			sick = append(sick, s)
-		case v.hasFailed(s):
+		case v.hasFailed(*s.server):
 			failed = append(failed, s)
 		case !s.server.isWell():
 			waits = append(waits, s)
 		}
-		if s.isThere() && s.server.Spec == s.spec && !s.isBroken() {
+		if s.isThere() && s.server.Spec == s.spec && !s.server.isBroken() {
 			r.Updated++
 		}
 	}
@@ -128,10 +131,11 @@ func (v *view) slots() []slot {
 	for _, p := range v.PVCs {
 		a := p.Assignment
 		n := v.node[a.Node]
-		if p.Malformed != "" || p.Deleting || p.Lost || v.isDead(assigned(a)) || a.IsReleased() {
+		n.Name = a.Node // also of one that is missing, and waited for
+		if p.Malformed != "" || p.Deleting || p.Lost || v.isDead(assigned(a)) || a.IsReleased() || a.IsGivenUp() {
 			continue
 		}
-		s := slot{n, v.server(p), v.spec(p.VolumeMode)}
+		s := slot{node: n, server: v.server(p), spec: v.spec(p.VolumeMode), noPool: a.Pool == ""}
 		if !v.isGivingUp(s, v.isLeaving(p, given[p.Name])) {
 			slots = append(slots, s)
 		}
@@ -146,7 +150,7 @@ func (v *view) localSlots() []slot {
 	}
 	var slots []slot
 	for _, n := range v.Nodes {
-		s := slot{n, servers[n.Name], v.spec("")}
+		s := slot{node: n, server: servers[n.Name], spec: v.spec("")}
 		if !n.OutOfService && n.isLabelled() && !v.isGivingUp(s, !v.isSelected(n)) {
 			slots = append(slots, s)
 		}
@@ -155,10 +159,17 @@ func (v *view) localSlots() []slot {
 }
 
 // isGivingUp tells whether a server is not waited for, nor replaced: its pool is
-// released, or is about to be, or its node is leaving and out of touch.
+// released, or is about to be, or its node is leaving and out of touch, or cannot run it.
 func (v *view) isGivingUp(s slot, leaving bool) bool {
 	if s.server != nil && s.server.isReleased() {
 		return true
 	}
-	return leaving && (s.server == nil || !s.node.Ready || v.hasBeenIdle(*s.server))
+	return leaving && (s.server == nil || !s.node.Ready || v.hasBeenIdle(*s.server) || v.failsAlone(s))
+}
+
+// failsAlone tells whether a server does not come up for a reason of its node's, and not
+// for what is rolled out, which another one has come up with.
+func (v *view) failsAlone(s slot) bool {
+	return s.server.Spec == s.spec && v.hasFailed(*s.server) &&
+		(s.noPool || slices.ContainsFunc(v.Servers, func(other Server) bool { return other.Spec == s.spec && other.isWell() }))
 }

@@ -8,9 +8,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-func older(s *Server)      { s.Spec = "older" }
-func notReady(s *Server)   { s.Ready = false }
-func neverReady(s *Server) { s.Ready, s.WasReady, s.Report = false, false, nil }
+func older(s *Server)         { s.Spec = "older" }
+func notReady(s *Server)      { s.Ready = false }
+func neverReady(s *Server)    { s.Ready, s.WasReady, s.Report = false, false, nil }
+func neverWasReady(s *Server) { s.WasReady = false }
+func starting(s *Server) {
+	neverReady(s)
+	s.Report, s.IdleSince = &Report{At: now, Generation: s.Generation, InUse: true}, time.Time{}
+}
 func cannotPull(s *Server) { neverReady(s); s.CannotPull, s.Phase = true, corev1.PodPending }
 func degraded(s *Server)   { s.Report.Health = "DEGRADED" }
 func sinceFor(d time.Duration) func(*Server) {
@@ -21,6 +26,10 @@ func TestRollout(t *testing.T) {
 	three := []Node{node("n1", labelled), node("n2", labelled), node("n3", labelled)}
 	stopped := func(name, why string) string {
 		return "warn on Pod " + name + ": RolloutStopped: " + why + ": 0 of 3 servers are as they should be, and no other is replaced until this one is well, or another image or configuration is given."
+	}
+	stuckLocal := func(node string) string {
+		s := state(t, nil)
+		return look(s).stuck(local(node).Pod, "kubectl label node "+node+" dotmesh.io/server-")[0].String()
 	}
 	for name, c := range map[string]struct {
 		nodes   []Node
@@ -73,6 +82,16 @@ func TestRollout(t *testing.T) {
 		"nor one that is asked to release": {
 			nodes:   []Node{node("n1", labelled, deselected), node("n2", labelled), node("n3", labelled)},
 			servers: []Server{local("n1", older, idleFor(time.Hour)), local("n2"), local("n3")}, state: RolloutDone, want: []string{"ask server server-n1 to release generation 0"}},
+		"one that cannot run on its node, which is leaving, stops nothing that another has come up with": {
+			nodes:   []Node{node("n1", labelled, deselected), node("n2", labelled), node("n3", labelled)},
+			servers: []Server{local("n1", cannotPull), local("n2"), local("n3", older)}, state: RolloutRunning, want: []string{stuckLocal("n1"), "delete server server-n3"}},
+		"but what no other has": {
+			nodes:   []Node{node("n1", labelled, deselected), node("n2", labelled), node("n3", labelled)},
+			servers: []Server{local("n1", cannotPull), local("n2", older), local("n3", older)}, state: RolloutStopped, waits: "the image of server-n1 cannot be had",
+			want: []string{stuckLocal("n1"), stopped("server-n1", "the image of server-n1 cannot be had")}},
+		"another image is tried there too": {
+			nodes:   []Node{node("n1", labelled, deselected), node("n2", labelled), node("n3", labelled)},
+			servers: []Server{local("n1", cannotPull, older), local("n2"), local("n3")}, state: RolloutRunning, want: []string{stuckLocal("n1"), "delete server server-n1"}},
 		"a server that is missing is waited for": {
 			servers: []Server{local("n1"), local("n2", older)}, state: RolloutRunning, waits: "node n3 has no server yet", want: []string{"create server server-n3"}},
 	} {
@@ -98,6 +117,25 @@ func TestRolloutOfPoolsOnPVCs(t *testing.T) {
 		"the next when well":   both(idleFor(time.Second), older).wants("delete server server-p2-node-n2"),
 		"and not before":       both(degraded, older),
 		"used pools no matter": both(inUse, func(s *Server) { older(s); inUse(s) }).wants("delete server server-p2-node-n2"),
+		"one that never had a pool, on a node that leaves, stops nothing": func() scene {
+			c := both(neverReady, older)
+			c.nodes = []Node{node("n1", labelled, cordoned), node("n2", labelled)}
+			c.pvcs[0].Assignment.Pool = ""
+			warning := look(c.state(t)).stuck(c.servers[0].Pod, "kubectl -n dotmesh annotate --overwrite pvc p1 dotmesh.io/given-up=1")[0].String()
+			return c.wants(warning, "delete server server-p2-node-n2")
+		}(),
+		"nor one that was given up": func() scene {
+			c := both(neverReady, older)
+			c.pvcs[0].Assignment.GivenUp = 1
+			return c.wants("delete server server-p1-node-n1", "delete server server-p2-node-n2")
+		}(),
+		"one that had does": func() scene {
+			c := both(neverReady, older)
+			c.nodes = []Node{node("n1", labelled, cordoned), node("n2", labelled)}
+			_, actions := look(c.state(t)).rollout()
+			warning := look(c.state(t)).stuck(c.servers[0].Pod, "kubectl -n dotmesh annotate --overwrite pvc p1 dotmesh.io/given-up=1")[0].String()
+			return c.wants(warning, actions[0].String())
+		}(),
 		"none that could not come back": func() scene {
 			c := both(idleFor(time.Second), older)
 			c.pvcs[1].Deleting = true

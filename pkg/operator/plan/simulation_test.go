@@ -24,11 +24,12 @@ type operator struct {
 	cluster *fakeCluster
 	name    string
 	idle    map[types.UID]time.Time
+	missing map[string]time.Time
 	seen    State
 	log     func(string, ...any)
 }
 
-func (o *operator) restart() { o.idle, o.seen = map[types.UID]time.Time{}, State{} }
+func (o *operator) restart() { o.idle, o.missing, o.seen = map[types.UID]time.Time{}, nil, State{} }
 
 // look observes, as package pools does.
 func (o *operator) look() {
@@ -45,7 +46,8 @@ func (o *operator) look() {
 		}
 		idle[server.UID], server.IdleSince = since, since
 	}
-	o.idle, o.seen = idle, s
+	s.Missing = s.MissingSince(o.missing)
+	o.idle, o.missing, o.seen = idle, s.Missing, s
 }
 
 // act does at most n of the actions that its view asks for, from any one on.
@@ -70,7 +72,7 @@ func (c *fakeCluster) event(log func(string, ...any)) {
 	names := slices.Sorted(maps.Keys(c.nodes))
 	n := c.nodes[names[c.random.IntN(len(names))]]
 	pvcs, pods := slices.Sorted(maps.Keys(c.pvcs)), slices.Sorted(maps.Keys(c.pods))
-	kind := c.random.IntN(22)
+	kind := c.random.IntN(30)
 	log("event %d at %s", kind, n.Name)
 	switch {
 	case kind == 0 && len(names) < 6:
@@ -102,24 +104,48 @@ func (c *fakeCluster) event(log func(string, ...any)) {
 	case kind <= 18 && len(pvcs) > 0:
 		p := c.pvcs[pvcs[c.random.IntN(len(pvcs))]]
 		p.wanted = p.made && !c.isServed(p.Name)
-	case kind >= 20 && !n.on && !n.OutOfService:
+	case kind == 20 || kind == 21 || kind == 22 && n.on:
 		c.registerAnew(n, kind == 21)
+	case kind == 23:
+		c.noEtcd = !c.noEtcd
+	case kind == 24:
+		c.noEtcd = false
+	case kind == 25 && n.on: // the server is replaced just when the node is
+		for _, pod := range c.pods {
+			if pod.Node == n.Name && !pod.holder {
+				pod.Deleting, pod.GoneBy, pod.serves, pod.released, pod.Ready = true, c.now, false, false, false
+			}
+		}
+		c.registerAnew(n, false)
+	case kind == 26 && n.on && n.isThere():
+		c.deleteNode(n)
+	case kind == 27 && len(pods) > 0:
+		pod := c.pods[pods[c.random.IntN(len(pods))]]
+		pod.hangs = !pod.hangs
+	case kind >= 28:
+		c.noDetach = kind == 28
 	case kind == 19 && len(pvcs) > 3 && c.random.IntN(4) == 0:
 		p := c.pvcs[pvcs[c.random.IntN(len(pvcs))]]
 		p.Assignment.Delete, p.ResourceVersion = true, c.write()
 	}
 }
 
-// registerAnew has a machine that was off, or another in its place, make a node of the
-// same name; its kubelet takes the pods for its own.
+// registerAnew has a machine, or another in its place, make a node of the same name; its
+// kubelet takes the pods for its own. One that is on goes on.
 func (c *fakeCluster) registerAnew(n *fakeNode, another bool) {
 	c.now = c.now.Add(time.Second)
-	n.UID, n.Created, n.Cordoned = types.UID(c.unique("uid")), c.now, false
-	delete(n.Labels, specs.LabelServer)
 	if another {
+		c.powerOff(n)
 		n.host = c.unique("host")
+		n.System = n.host
 	}
-	c.powerOn(n)
+	n.UID, n.Created, n.Cordoned, n.OutOfService = types.UID(c.unique("uid")), c.now, false, false
+	n.Boot, n.ReadySince, n.ResourceVersion = "", c.now, c.write()
+	n.since, n.back = time.Time{}, time.Time{}
+	delete(n.Labels, specs.LabelServer)
+	if !n.on {
+		c.powerOn(n)
+	}
 }
 
 func (c *fakeCluster) anyZone() string { return []string{"east", "west"}[c.random.IntN(2)] }
@@ -132,7 +158,7 @@ func (c *fakeCluster) podDies(pod *fakePod) {
 	pod.serves, pod.released, pod.Ready = false, false, pod.holder
 	switch {
 	case !pod.holder && c.random.IntN(2) == 0:
-		pod.Deleting = true
+		pod.Deleting, pod.GoneBy = true, c.now
 	case c.random.IntN(2) == 0:
 		pod.Phase, pod.Ready, pod.Version = corev1.PodFailed, false, c.write()
 	}
@@ -205,6 +231,10 @@ func simulate(t *testing.T, seed uint64, log func(string, ...any)) error {
 // should be in the end.
 func (c *fakeCluster) rest(o *operator, log func(string, ...any)) error {
 	log("at rest")
+	c.noEtcd, c.noDetach = false, false
+	for _, pod := range c.pods {
+		pod.hangs = false
+	}
 	for _, zone := range []string{"east", "west"} {
 		c.addNode(zone)
 	}
@@ -212,6 +242,9 @@ func (c *fakeCluster) rest(o *operator, log func(string, ...any)) error {
 		n.Cordoned, n.OutOfService, n.ResourceVersion = false, false, c.write()
 		delete(n.Labels, "dotmesh")
 		clear(n.inUse)
+		if !n.isThere() {
+			c.registerAnew(n, false)
+		}
 		if !n.on {
 			c.powerOn(n)
 		}

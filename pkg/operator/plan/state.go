@@ -28,18 +28,23 @@ type State struct {
 	// Attachments are all VolumeAttachments of the PVCs' volumes, also of those
 	// that are being attached or detached.
 	Attachments []Attachment
+	// Missing is what MissingSince gave.
+	Missing map[string]time.Time
 }
 
 // Node is a node of the cluster, chosen by the selector or not.
 type Node struct {
-	Name            string
-	UID             types.UID
+	Name string
+	// Machine is what kubelet told of it, and the Node's UID.
+	specs.Machine
 	ResourceVersion string
 	Created         time.Time
 	Labels          map[string]string
 	Cordoned        bool
 	Ready           bool
-	Taints          []corev1.Taint
+	// ReadySince is when that last changed.
+	ReadySince time.Time
+	Taints     []corev1.Taint
 	// OutOfService says that the node has the taint of this name: a person, or the
 	// cloud, states that the machine is off.
 	OutOfService bool
@@ -89,8 +94,14 @@ type Pod struct {
 	Spec     string
 	Created  time.Time
 	Deleting bool
-	Phase    corev1.PodPhase
-	Ready    bool
+	// GoneBy is when it was to be gone, if it is being deleted.
+	GoneBy time.Time
+	// Finalizers keep it when nothing of it runs any more.
+	Finalizers []string
+	Phase      corev1.PodPhase
+	Ready      bool
+	// ReadySince is when that last changed; zero if it never did.
+	ReadySince time.Time
 	// WasReady says that it has been ready at some time.
 	WasReady bool
 	// CannotPull says that a container waits for its image in vain
@@ -152,7 +163,8 @@ type Report struct {
 	InUse      bool
 	// Users are some of who uses the pool: pod, volume or process.
 	Users []string
-	// WantedPools are those that attaches wait for and that no server serves.
+	// WantedPools are those that attaches wait for and that no server serves. An attach to
+	// one that is served is a use of it.
 	WantedPools []string
 	Version     string
 }
@@ -162,12 +174,19 @@ const HealthOnline = "ONLINE"
 
 // Attachment is a VolumeAttachment.
 type Attachment struct {
-	Volume, Node string
-	Created      time.Time
+	Name, Volume, Node string
+	Created            time.Time
 }
 
 // Machine is a node, and none of its name that was there before or comes after.
 type Machine struct {
-	Node string
-	UID  types.UID // "": not known, so that it is any of the name
+	Node          string
+	specs.Machine // without a UID it is any of the name
+}
+
+// IsDead tells whether the machine is off for certain, where n is the node of its name: it
+// is out of service, or another one. A machine that registers anew makes a node of another
+// UID, and has its boot still; one that has not told its boot may be any.
+func (m Machine) IsDead(n Node) bool {
+	return n.OutOfService || m.UID != "" && m.UID != n.UID && n.Boot != "" && n.Boot != m.Boot
 }

@@ -36,11 +36,15 @@ func check(t *testing.T, name string, s State, want []string) {
 }
 
 func node(name string, is ...func(*Node)) Node {
-	n := Node{Name: name, UID: types.UID("uid-" + name), ResourceVersion: "1", Labels: map[string]string{}, Ready: true}
+	n := Node{Name: name, Machine: machine(name), ResourceVersion: "1", Labels: map[string]string{}, Ready: true}
 	for _, f := range is {
 		f(&n)
 	}
 	return n
+}
+
+func machine(node string) specs.Machine {
+	return specs.Machine{UID: types.UID("uid-" + node), Boot: "boot-" + node, System: "system-" + node}
 }
 
 func labelled(n *Node)     { n.Labels[specs.LabelServer] = specs.True }
@@ -82,7 +86,7 @@ func server(p Pod, is ...func(*Server)) Server {
 }
 
 func failed(s *Server)      { s.Phase, s.Ready, s.Report = corev1.PodFailed, false, nil }
-func terminating(s *Server) { s.Deleting = true }
+func terminating(s *Server) { going(&s.Pod) }
 func inUse(s *Server)       { s.Report.InUse, s.IdleSince = true, time.Time{} }
 func released(s *Server) {
 	s.Report.Released, s.Ready, s.Report.Health, s.Report.Pool = true, false, "", ""
@@ -123,7 +127,7 @@ func of(node string, generation uint64) func(*PVC) {
 	return func(p *PVC) {
 		p.Assignment.Node, p.Assignment.Generation, p.Assignment.PoolName = node, generation, "pool-12345678"
 		if node != "" {
-			p.Assignment.NodeUID = types.UID("uid-" + node)
+			p.Assignment.Machine = machine(node)
 		}
 	}
 }
@@ -141,6 +145,10 @@ func wasReleased(generation uint64) func(*PVC) {
 	return func(p *PVC) { p.Assignment.Released = generation }
 }
 
+func gaveUp(generation uint64) func(*PVC) {
+	return func(p *PVC) { p.Assignment.GivenUp = generation }
+}
+
 func aged(d time.Duration) func(*PVC) { return func(p *PVC) { p.Created = now.Add(-d) } }
 
 // holder is a PVC's, and runs.
@@ -155,7 +163,8 @@ func holder(pvc, node string, is ...func(*Pod)) Pod {
 
 func pending(p *Pod)  { p.Phase, p.Ready, p.WasReady = corev1.PodPending, false, false }
 func ended(p *Pod)    { p.Phase, p.Ready = corev1.PodFailed, false }
-func going(p *Pod)    { p.Deleting = true }
+func going(p *Pod)    { p.Deleting, p.GoneBy = true, now }
+func down(p *Pod)     { p.Ready = false }
 func outdated(p *Pod) { p.Spec = "other" }
 
 // on is a PVC's server that is well and idle for a second.
@@ -166,6 +175,19 @@ func on(pvc, node string, generation uint64, is ...func(*Server)) Server {
 		f(&s)
 	}
 	return s
+}
+
+func readySince(ago time.Duration) func(*Server) {
+	return func(s *Server) { s.ReadySince = now.Add(-ago) }
+}
+
+// waitsAgain is a server that was up once, and whose machine has rebooted since into a
+// kernel that cannot import its pool.
+func waitsAgain(ago time.Duration) func(*Server) {
+	return func(s *Server) {
+		starting(s)
+		s.WasReady, s.ReadySince = true, now.Add(-ago)
+	}
 }
 
 func silent(s *Server) { s.Report, s.IdleSince = nil, time.Time{} }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,10 +23,14 @@ import (
 // action was not done and has to be decided on anew.
 var errMoved = errors.New("the cluster has moved on")
 
-// isMoved tells whether err is no failure: what was to be made is there, what was to
-// be deleted is gone, or somebody changed it since it was observed.
+// errRefused says that an action was refused, and who can change that was told: to ask
+// again at once is in vain.
+var errRefused = errors.New("it was refused, which an Event tells of")
+
+// isMoved tells whether err is no failure: what was to be made is there (create), what was
+// to be deleted is gone, or somebody changed it since it was observed.
 func isMoved(err error) bool {
-	return errors.Is(err, errMoved) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+	return errors.Is(err, errMoved) || apierrors.IsConflict(err) || apierrors.IsNotFound(err)
 }
 
 // do does one action.
@@ -36,14 +41,16 @@ func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error 
 	case plan.UnlabelNode:
 		return p.unlabelNode(ctx, a)
 	case plan.CreatePVC:
-		return p.cfg.Client.Create(ctx, specs.PVC(s.Cluster, s.Config, a.Name))
+		return p.createPVC(ctx, specs.PVC(s.Cluster, s.Config, a.Name))
 	case plan.AssignPVC:
 		return p.change(ctx, a.Change)
 	case plan.RecordPool:
 		return p.change(ctx, a.Change)
 	case plan.RecordNode:
-		return p.change(ctx, a.Change)
+		return p.recordNode(ctx, a)
 	case plan.MarkReleased:
+		return p.change(ctx, a.Change)
+	case plan.MarkImported:
 		return p.change(ctx, a.Change)
 	case plan.FreePVC:
 		return p.freePVC(ctx, a)
@@ -52,7 +59,7 @@ func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error 
 	case plan.GrowPVC:
 		return p.growPVC(ctx, a)
 	case plan.CreateGuard:
-		return p.cfg.Client.Create(ctx, specs.HolderBudget(s.Cluster, a.Holder))
+		return p.create(ctx, specs.HolderBudget(s.Cluster, a.Holder))
 	case plan.DeleteGuard:
 		return p.deleteGuard(ctx, a)
 	case plan.CreateHolder:
@@ -109,6 +116,20 @@ func (p *Pools) change(ctx context.Context, c plan.Change) error {
 	return p.cfg.Client.Patch(ctx, next, client.MergeFromWithOptions(pvc, client.MergeFromWithOptimisticLock{}))
 }
 
+// createPVC makes one, unless its volume would be made of the pool that is to lie on it.
+// The settings refuse such a class, but it may have been made after they were read.
+func (p *Pools) createPVC(ctx context.Context, pvc *corev1.PersistentVolumeClaim) error {
+	var class storagev1.StorageClass
+	err := p.cfg.Client.Get(ctx, client.ObjectKey{Name: *pvc.Spec.StorageClassName}, &class)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("read StorageClass %s: %w", *pvc.Spec.StorageClassName, err)
+	case class.Provisioner == specs.DriverName:
+		return fmt.Errorf("StorageClass %s is of dotmesh's own provisioner: set pvcPerNode.storageClass to another", class.Name)
+	}
+	return p.create(ctx, pvc)
+}
+
 // growPVC asks for more. Where the PVC's class does not allow it, a person has to.
 func (p *Pools) growPVC(ctx context.Context, a plan.GrowPVC) error {
 	pvc, err := p.claim(ctx, a.PVCRef)
@@ -121,7 +142,7 @@ func (p *Pools) growPVC(ctx context.Context, a plan.GrowPVC) error {
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 		p.cfg.Events.Warning(&corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: pvc.Namespace, Name: pvc.Name, UID: pvc.UID},
 			"CannotGrow", fmt.Sprintf("cannot grow to %s, as the configuration wants: %v; does its StorageClass have allowVolumeExpansion?", next.Spec.Resources.Requests.Storage(), err))
-		return nil
+		return errRefused
 	}
 	return err
 }
@@ -168,7 +189,7 @@ func (p *Pools) release(ctx context.Context, s plan.State, a plan.Release) error
 	if len(answer.Holders) > 0 {
 		note += ": " + strings.Join(answer.Holders, ", ")
 	}
-	p.cfg.Events.Warning(p.reference(s, plan.Object{Kind: "Node", Name: pod.Annotations[specs.AnnotationNodeName]}), "PoolInUse", note)
+	p.cfg.Events.Warning(p.reference(s, plan.Object{Kind: "Node", Name: pod.Annotations[specs.AnnotationNodeName]}), plan.PoolInUse, note)
 	return nil
 }
 

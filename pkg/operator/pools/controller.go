@@ -63,7 +63,7 @@ func nodeChanges() predicate.Predicate {
 			return true
 		}
 		a, b := nodeOf(*before), nodeOf(*after)
-		return a.UID != b.UID || !maps.Equal(a.Labels, b.Labels) || a.Cordoned != b.Cordoned || a.Ready != b.Ready || a.Deleting != b.Deleting ||
+		return a.Machine != b.Machine || !maps.Equal(a.Labels, b.Labels) || a.Cordoned != b.Cordoned || a.Ready != b.Ready || a.Deleting != b.Deleting ||
 			!slices.EqualFunc(before.Spec.Taints, after.Spec.Taints, func(x, y corev1.Taint) bool { return x.MatchTaint(&y) })
 	}}
 }

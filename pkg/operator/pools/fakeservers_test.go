@@ -44,6 +44,8 @@ func (w *world) importPool(pod *corev1.Pod) bool {
 	}
 	_, takeOver := args["--pool-take-over"]
 	switch {
+	case w.noEtcd:
+		return false
 	case generation < d.generation || (generation == d.released && generation > 0):
 		return false // the registry: the pool was given away
 	case d.importedOn != "" && d.importedOn != node:
@@ -73,7 +75,7 @@ func (w *world) serve() {
 func (w *world) Status(_ context.Context, address string) (pools.Status, error) {
 	host, _, err := net.SplitHostPort(address)
 	pod := w.servers[host]
-	if err != nil || pod == nil {
+	if err != nil || pod == nil || w.noEtcd {
 		return pools.Status{}, fmt.Errorf("fake server: nobody answers at %s", address)
 	}
 	d, claim := w.diskOf(pod)
@@ -99,8 +101,8 @@ func (w *world) Release(_ context.Context, address string, generation uint64) (p
 	switch own := number(arguments(pod)["--pool-generation"]); {
 	case own != generation:
 		return pools.Released{Reason: "another generation"}, nil
-	case w.inUse[pod.Spec.NodeName]:
-		return pools.Released{Reason: "it is mounted", Holders: []string{"pod x/y"}}, nil
+	case w.inUse[pod.Spec.NodeName] || len(w.holders[pod.Spec.NodeName]) > 0:
+		return pools.Released{Reason: "it is mounted", Holders: w.holders[pod.Spec.NodeName]}, nil
 	}
 	d.importedOn, d.exported, d.released = "", true, generation
 	return pools.Released{Released: true}, nil

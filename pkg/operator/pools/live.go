@@ -36,17 +36,30 @@ func (p *Pools) stillDead(ctx context.Context, m plan.Machine) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("read node %q: %w", m.Node, err)
-	case !isOutOfService(node) && (m.UID == "" || m.UID == node.UID):
+	case !m.IsDead(nodeOf(node)):
 		return errMoved
 	}
 	return nil
+}
+
+// recordNode writes down which node a PVC is assigned to. A cache may have an earlier one
+// of its name yet, for which the present one would then be taken for another machine.
+func (p *Pools) recordNode(ctx context.Context, a plan.RecordNode) error {
+	var node corev1.Node
+	if err := p.cfg.Live.Get(ctx, client.ObjectKey{Name: a.To.Node}, &node); err != nil {
+		return fmt.Errorf("read node %q: %w", a.To.Node, err)
+	}
+	if n := nodeOf(node); n.Machine != a.To.Machine || n.OutOfService {
+		return errMoved
+	}
+	return p.change(ctx, a.Change)
 }
 
 func (p *Pools) createHolder(ctx context.Context, s plan.State, a plan.CreateHolder) error {
 	if _, err := p.stillAssigned(ctx, a.Claim, a.Node); err != nil {
 		return err
 	}
-	return p.cfg.Client.Create(ctx, specs.HolderPod(s.Cluster, a.Holder))
+	return p.create(ctx, specs.HolderPod(s.Cluster, a.Holder))
 }
 
 // deleteGuard deletes a budget, unless there is a holder of its name.
@@ -73,7 +86,7 @@ func (p *Pools) createServer(ctx context.Context, s plan.State, a plan.CreateSer
 			return err
 		}
 	}
-	return p.cfg.Client.Create(ctx, specs.ServerPod(s.Cluster, s.Config, a.Server))
+	return p.create(ctx, specs.ServerPod(s.Cluster, s.Config, a.Server))
 }
 
 // given is a PVC's volume, and the machine that the PVC is assigned to.
@@ -92,7 +105,7 @@ func (p *Pools) stillAssigned(ctx context.Context, claim specs.Claim, node strin
 	if err != nil || pvc.UID != claim.UID || a.Node != node || a.Generation != claim.Generation {
 		return given{}, errMoved
 	}
-	return given{pvc.Spec.VolumeName, plan.Machine{Node: a.Node, UID: a.NodeUID}}, nil
+	return given{pvc.Spec.VolumeName, plan.Machine{Node: a.Node, Machine: a.Machine}}, nil
 }
 
 // attachedOnlyTo is errMoved unless the volume is attached to the machine, and nowhere

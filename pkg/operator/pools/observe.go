@@ -3,7 +3,6 @@ package pools
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +20,8 @@ import (
 // State's Cluster has no Owner, and nothing can be made.
 func (p *Pools) observe(ctx context.Context, c config.Config) (Observation, error) {
 	s := plan.State{Now: p.cfg.Now(), Config: c, Cluster: p.cfg.Cluster}
+	missing := p.missing
+	p.missing = nil // one that fails has seen nothing
 	var kept corev1.ConfigMap
 	err := p.cfg.Client.Get(ctx, client.ObjectKey{Namespace: s.Cluster.Namespace, Name: specs.SettingsName}, &kept)
 	switch {
@@ -36,7 +37,12 @@ func (p *Pools) observe(ctx context.Context, c config.Config) (Observation, erro
 		}
 	}
 	statuses, err := p.readPods(ctx, &s)
-	return Observation{s, statuses}, err
+	if err != nil {
+		return Observation{}, err
+	}
+	s.Missing = s.MissingSince(missing)
+	p.missing = s.Missing
+	return Observation{s, statuses}, nil
 }
 
 func (p *Pools) readNodes(ctx context.Context, s *plan.State) error {
@@ -52,18 +58,17 @@ func (p *Pools) readNodes(ctx context.Context, s *plan.State) error {
 
 func nodeOf(n corev1.Node) plan.Node {
 	node := plan.Node{
-		Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Created: n.CreationTimestamp.Time, Labels: n.Labels, Taints: n.Spec.Taints,
+		Name: n.Name, ResourceVersion: n.ResourceVersion, Created: n.CreationTimestamp.Time, Labels: n.Labels, Taints: n.Spec.Taints,
+		Machine:  specs.Machine{UID: n.UID, Boot: n.Status.NodeInfo.BootID, System: n.Status.NodeInfo.SystemUUID},
 		Cordoned: n.Spec.Unschedulable, Deleting: n.DeletionTimestamp != nil,
 	}
-	node.OutOfService = isOutOfService(n)
+	node.OutOfService = specs.IsOutOfService(&n)
 	for _, c := range n.Status.Conditions {
-		node.Ready = node.Ready || c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+		if c.Type == corev1.NodeReady {
+			node.Ready, node.ReadySince = c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
+		}
 	}
 	return node
-}
-
-func isOutOfService(n corev1.Node) bool {
-	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
 }
 
 // readClaims reads the PVCs, their PersistentVolumes, and where those are attached.
@@ -92,7 +97,7 @@ func (p *Pools) readClaims(ctx context.Context, s *plan.State) error {
 	}
 	for _, a := range attachments.Items {
 		if name := a.Spec.Source.PersistentVolumeName; name != nil && ours[*name] {
-			s.Attachments = append(s.Attachments, plan.Attachment{Volume: *name, Node: a.Spec.NodeName, Created: a.CreationTimestamp.Time})
+			s.Attachments = append(s.Attachments, plan.Attachment{Name: a.Name, Volume: *name, Node: a.Spec.NodeName, Created: a.CreationTimestamp.Time})
 		}
 	}
 	return nil
@@ -135,7 +140,7 @@ func (p *Pools) readVolume(ctx context.Context, pvc *plan.PVC) error {
 
 func (p *Pools) readGuards(ctx context.Context, s *plan.State) error {
 	var guards policyv1.PodDisruptionBudgetList
-	if err := p.cfg.Client.List(ctx, &guards, client.InNamespace(s.Cluster.Namespace), client.MatchingLabels{specs.LabelComponent: specs.ComponentHolder}); err != nil {
+	if err := p.cfg.Client.List(ctx, &guards, client.InNamespace(s.Cluster.Namespace), client.MatchingLabels{specs.LabelAppName: specs.AppName, specs.LabelComponent: specs.ComponentHolder}); err != nil {
 		return fmt.Errorf("list PodDisruptionBudgets: %w", err)
 	}
 	for _, g := range guards.Items {
@@ -184,12 +189,17 @@ func podOf(pod corev1.Pod) plan.Pod {
 		Generation: generation,
 		Spec:       pod.Annotations[specs.AnnotationSpec],
 		Created:    pod.CreationTimestamp.Time,
-		Deleting:   pod.DeletionTimestamp != nil,
+		Finalizers: pod.Finalizers,
 		Phase:      pod.Status.Phase,
 		CannotPull: cannotPull(pod),
 	}
+	if pod.DeletionTimestamp != nil {
+		o.Deleting, o.GoneBy = true, pod.DeletionTimestamp.Time
+	}
 	for _, c := range pod.Status.Conditions {
-		o.Ready = o.Ready || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		if c.Type == corev1.PodReady {
+			o.Ready, o.ReadySince = c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
+		}
 	}
 	// The label is written when the server has a pool, which is when it is ready.
 	o.WasReady = o.Ready || pod.Labels[specs.LabelPool] != ""

@@ -15,6 +15,7 @@ const (
 	pointRecordPool   crash.Point = "pools.record-pool.after"
 	pointRecordNode   crash.Point = "pools.record-node.after"
 	pointMarkReleased crash.Point = "pools.mark-released.after"
+	pointMarkImported crash.Point = "pools.mark-imported.after"
 	pointFreePVC      crash.Point = "pools.free-pvc.after"
 	pointDeletePVC    crash.Point = "pools.delete-pvc.after"
 	pointGrowPVC      crash.Point = "pools.grow-pvc.after"
@@ -32,7 +33,7 @@ const (
 func Points() []crash.Point {
 	return []crash.Point{
 		pointLabelNode, pointUnlabelNode, pointCreatePVC, pointAssignPVC, pointRecordPool, pointRecordNode, pointMarkReleased,
-		pointFreePVC, pointDeletePVC, pointGrowPVC, pointCreateGuard, pointDeleteGuard, pointCreateHolder,
+		pointMarkImported, pointFreePVC, pointDeletePVC, pointGrowPVC, pointCreateGuard, pointDeleteGuard, pointCreateHolder,
 		pointDeleteHolder, pointCreateServer, pointDeleteServer, pointRelease, pointWarn,
 	}
 }
@@ -53,6 +54,8 @@ func pointOf(action plan.Action) crash.Point {
 		return pointRecordNode
 	case plan.MarkReleased:
 		return pointMarkReleased
+	case plan.MarkImported:
+		return pointMarkImported
 	case plan.FreePVC:
 		return pointFreePVC
 	case plan.DeletePVC:

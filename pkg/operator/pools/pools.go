@@ -67,8 +67,12 @@ type Config struct {
 
 // Pools is the reconciler.
 type Pools struct {
-	cfg  Config
-	seen *seen
+	cfg   Config
+	seen  *seen
+	sizes sizes
+	// missing are the nodes that were not there at the last observation, and since when:
+	// by the operator's own clock, and without interruption.
+	missing map[string]time.Time
 }
 
 // New makes Pools that have asked no server yet.
@@ -102,6 +106,7 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 		if err != nil || o.State.Cluster.Owner == "" {
 			return err
 		}
+		p.sizes.note(o.State, o.Statuses)
 		p.cfg.Reporter.Observed(ctx, o)
 		actions, err := p.allowed(ctx, plan.Next(o.State))
 		if err != nil {
@@ -139,12 +144,13 @@ func (p *Pools) apply(ctx context.Context, s plan.State, actions []plan.Action) 
 	var failed []error
 	for _, a := range actions {
 		outcome := p.do(ctx, s, a)
+		refused := errors.Is(outcome, errRefused)
 		if _, warning := a.(plan.Warn); !warning {
-			done = true
+			done = done || !refused
 			logger.Info("did", "action", a.String(), "outcome", outcome)
 		}
 		p.cfg.Hook.Pass(ctx, pointOf(a))
-		if outcome != nil && !isMoved(outcome) {
+		if outcome != nil && !refused && !isMoved(outcome) {
 			p.cfg.Reporter.Failed(fmt.Sprintf("%T", a))
 			failed = append(failed, fmt.Errorf("%s: %w", a, outcome))
 		}

@@ -13,13 +13,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/dotmesh-io/dotmesh-csi/pkg/dot/crash"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/plan"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/test/apiserver"
 )
@@ -44,26 +45,48 @@ func TestPools(t *testing.T) {
 		{"Local", nil, local},
 		{"NodesComeAndGo", perNode, nodesComeAndGo},
 		{"InUseIsNeverReleased", perNode, inUseIsNeverReleased},
+		{"HeldWhenReleased", perNode, heldWhenReleased},
 		{"ServerPodsMayGo", perNode, serverPodsMayGo},
 		{"Drain", perNode, drain},
 		{"Zones", perNode, zones},
 		{"LongNames", perNode, longNames},
 		{"PVCBeingDeleted", perNode, pvcBeingDeleted},
+		{"PVCMayBeDeleted", perNode, pvcMayBeDeleted},
+		{"PVCIsDeletedWithLeave", perNode, pvcIsDeletedWithLeave},
 		{"DeletedNode", perNode, deletedNode},
 		{"OutOfService", perNode, outOfService},
+		{"DeadNoMore", perNode, deadNoMore},
+		{"Wanted", perNode, wanted},
 		{"ReplacedUnderItsName", perNode, replacedUnderItsName},
 		{"RegisteredAnew", perNode, registeredAnew},
+		{"RegisteredAnewUnheard", perNode, registeredAnewUnheard},
+		{"RegisteredAnewBehind", perNode, registeredAnewBehind},
+		{"AwayForAWhile", perNode, awayForAWhile},
+		{"LocalAwayForAWhile", nil, localAwayForAWhile},
 		{"AssignedBeforeUIDs", perNode, assignedBeforeUIDs},
+		{"GivenUpInError", perNode, givenUpInError},
+		{"PodThatHangs", perNode, podThatHangs},
+		{"NameOfAServerIsTaken", nil, nameOfAServerIsTaken},
+		{"NamesAreTaken", perNode, namesAreTaken},
 		{"LocalReplaced", nil, localReplaced},
 		{"TwoOperators", perNode, twoOperators},
 		{"SizesGrow", perNode, sizesGrow},
+		{"CannotGrow", fixedSize("10G"), cannotGrow},
+		{"OwnStorageClass", map[string]string{"storageMode": "pvcPerNode", "pvcPerNode.storageClass": "fast-dots"}, ownStorageClass},
 		{"NewPVCsOnly", perNode, newPVCsOnly},
+		{"AtOnce", perNode, atOnce},
+		{"AtOnceLocal", nil, atOnce},
 		{"Selector", perNode, selector},
 		{"RolloutStops", perNode, rolloutStops},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newWorld(t, api, c, test.config)) })
 	}
-	t.Run("KilledAtEachStepOfAdoption", func(t *testing.T) { killedAtEachStep(t, api, c) })
+	for _, story := range []struct {
+		name string
+		tell func(*testing.T, *world, func())
+	}{{"Adoption", adoption}, {"TakeOver", takeOver}, {"Deletion", deletion}} {
+		t.Run("KilledAtEachStepOf"+story.name, func(t *testing.T) { killedAtEachStep(t, api, c, story.tell) })
+	}
 }
 
 func local(t *testing.T, w *world) {
@@ -121,6 +144,22 @@ func inUseIsNeverReleased(t *testing.T, w *world) {
 	w.inUse["a"] = false
 	w.pass(30 * time.Second)
 	w.wantServing(map[string][]string{"a": {pvc}}) // releaseAfter is a minute
+	w.settle()
+	w.wantServing(nil)
+}
+
+// heldWhenReleased has somebody mount the pool in the moment before it is to be exported:
+// who that is, only the refusal tells.
+func heldWhenReleased(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.holders["a"] = []string{"process 7 of pod x/y", "process 8"}
+	w.cordon("a")
+	w.pass(2 * time.Minute)
+	w.wantServing(map[string][]string{"a": {pvc}})
+	w.wantEvent("Node a", plan.PoolInUse, "cannot be exported: it is mounted: process 7 of pod x/y, process 8")
+	delete(w.holders, "a")
 	w.settle()
 	w.wantServing(nil)
 }
@@ -238,7 +277,10 @@ func pvcBeingDeleted(t *testing.T, w *world) {
 	pvc := w.assigned()["a"]
 	w.cordon("a")
 	w.settle()
-	w.must(w.client.Delete(t.Context(), w.pvc(pvc))) // kubernetes.io/pvc-protection keeps it
+	kept := w.pvc(pvc)
+	kept.Finalizers = append(kept.Finalizers, "world.test/backup")
+	w.must(w.client.Update(t.Context(), kept))
+	w.must(w.client.Delete(t.Context(), kept))
 	if w.pvc(pvc).DeletionTimestamp == nil {
 		t.Fatal("the PVC is not being deleted")
 	}
@@ -278,9 +320,7 @@ func outOfService(t *testing.T, w *world) {
 	w.settle()
 	pvc := w.assigned()["a"]
 	w.cutPower("a")
-	w.changeNode("a", func(n *corev1.Node) {
-		n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute})
-	})
+	w.changeNode("a", putOutOfService)
 	w.addNode("b", "")
 	w.settle()
 	w.wantServing(map[string][]string{"b": {pvc}})
@@ -289,6 +329,56 @@ func outOfService(t *testing.T, w *world) {
 	w.settle()
 	if got := w.serving(); len(got["a"]) != 1 || got["a"][0] == pvc || !slices.Equal(got["b"], []string{pvc}) {
 		t.Errorf("nodes serve %v, want that b keeps %s and a has another", got, pvc)
+	}
+}
+
+// deadNoMore has an operator whose cache tells of a node that it is out of service, which
+// it is no more: nothing is taken from it.
+func deadNoMore(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc, old := w.assigned()["a"], w.node("a")
+	pods := append(w.pods(specs.ComponentHolder), w.pods(specs.ComponentServer)...)
+	putOutOfService(old)
+	w.cache, w.done = behind{w.client, *old}, nil
+	w.restart()
+	w.round()
+	if got := len(w.pods(specs.ComponentHolder)) + len(w.pods(specs.ComponentServer)); got != len(pods) || !slices.Contains(w.done, "pools.delete-server.after") {
+		t.Errorf("%d of %d pods are left after %v", got, len(pods), w.done)
+	}
+	for _, pod := range pods { // nothing of it is to be seen either
+		w.must(w.client.Delete(t.Context(), &pod, client.GracePeriodSeconds(0)))
+	}
+	w.round()
+	if p := w.pvc(pvc); p.Annotations[specs.AnnotationNode] != "a" || !slices.Contains(w.done, "pools.free-pvc.after") {
+		t.Errorf("the PVC's annotations are %v after %v", p.Annotations, w.done)
+	}
+}
+
+// wanted has pods wait for a pool whose node was only drained: another node serves it
+// beside its own, and gives it back.
+func wanted(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.addNode("b", "")
+	w.settle()
+	left, own := w.assigned()["a"], w.assigned()["b"]
+	w.inUse["b"] = true
+	w.cordon("a")
+	w.settle()
+	w.wantServing(map[string][]string{"b": {own}})
+	w.wanted = []string{guid(string(w.pvc(left).UID))}
+	w.settle()
+	got, want := w.serving()["b"], []string{own, left}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || w.pvc(left).Annotations[specs.AnnotationGeneration] != "2" {
+		t.Errorf("b serves %v, want %v; %s has annotations %v", got, want, left, w.pvc(left).Annotations)
+	}
+	w.wanted, w.inUse["b"] = nil, false
+	w.uncordon("a")
+	w.settle()
+	if got := w.serving(); len(got["a"]) != 1 || len(got["b"]) != 1 || len(w.pvcs()) != 2 {
+		t.Errorf("nodes serve %v of %d PVCs, want one each of two", got, len(w.pvcs()))
 	}
 }
 
@@ -322,6 +412,15 @@ func twoOperators(t *testing.T, w *world) {
 	}
 }
 
+// ownStorageClass was made after the settings were read: they would refuse it.
+func ownStorageClass(t *testing.T, w *world) {
+	w.must(w.client.Create(t.Context(), &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "fast-dots"}, Provisioner: specs.DriverName}))
+	w.addNode("a", "")
+	if _, err := w.pools.Round(t.Context()); err == nil || len(w.pvcs()) > 0 {
+		t.Errorf("%d PVCs of dotmesh's own class, and %v", len(w.pvcs()), err)
+	}
+}
+
 func sizesGrow(t *testing.T, w *world) {
 	w.addNode("a", "")
 	w.settle()
@@ -335,6 +434,29 @@ func sizesGrow(t *testing.T, w *world) {
 	if got := w.pods(specs.ComponentServer)[0].UID; got != server {
 		t.Error("the server was restarted")
 	}
+}
+
+func fixedSize(size string) map[string]string {
+	return map[string]string{"storageMode": "pvcPerNode", "pvcPerNode.storageClass": "fixed", "pvcPerNode.pvSizePerNode": size}
+}
+
+// cannotGrow has a class whose volumes keep their size.
+func cannotGrow(t *testing.T, w *world) {
+	w.must(w.client.Create(t.Context(), &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "fixed"}, Provisioner: "disk.test"}))
+	w.addNode("a", "")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.configure(fixedSize("12G"))
+	w.done = nil
+	again, _ := w.round()
+	if again || !slices.Contains(w.done, "pools.grow-pvc.after") {
+		t.Errorf("after %v there is more to do at once: %t", w.done, again)
+	}
+	w.wantEvent("PersistentVolumeClaim "+pvc, "CannotGrow", "cannot grow to 12Gi", "allowVolumeExpansion")
+	if size := requested(*w.pvc(pvc)); size.Value() != 10<<30 {
+		t.Errorf("the PVC asks for %s", size.String())
+	}
+	w.wantServing(map[string][]string{"a": {pvc}})
 }
 
 func newPVCsOnly(t *testing.T, w *world) {
@@ -352,6 +474,28 @@ func newPVCsOnly(t *testing.T, w *world) {
 	}
 	if got := w.assigned()["a"]; got != first {
 		t.Errorf("node a has %s, want %s still", got, first)
+	}
+}
+
+// atOnce changes every key of the configuration that no server or holder is restarted for.
+func atOnce(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	uids := func() (all []string) {
+		for _, pod := range append(w.pods(specs.ComponentServer), w.pods(specs.ComponentHolder)...) {
+			all = append(all, string(pod.UID))
+		}
+		return all
+	}
+	before := uids()
+	w.configure(map[string]string{
+		"storageMode": w.config.Data()["storageMode"], "nodeSelector": corev1.LabelOSStable + "=linux",
+		"upgradesUrl": "https://a.example/", "upgradesIntervalSeconds": "3600", "logAddress": "tcp://logs:601", "recover": "true",
+		"replicas": "all", "syncInterval": "30s", "failoverAfter": "10m", "kubeletDir": "/data/kubelet", "local.poolSizePerNode": "11G",
+	})
+	w.settle()
+	if after := uids(); len(before) == 0 || !slices.Equal(after, before) {
+		t.Errorf("pods were %q, and are %q", before, after)
 	}
 }
 
@@ -402,41 +546,4 @@ func (w *world) images() map[string]int {
 		images[pod.Spec.Containers[0].Image]++
 	}
 	return images
-}
-
-// killedAtEachStep has a PVC leave a node and be adopted by another, again and again:
-// in the n-th run the operator is killed after its n-th action.
-func killedAtEachStep(t *testing.T, api *apiserver.Server, c client.Client) {
-	run := func(t *testing.T, kill int) (passed int) {
-		w := newWorld(t, api, c, perNode)
-		w.hook = func(context.Context, crash.Point) {
-			if passed++; passed == kill {
-				panic(killed)
-			}
-		}
-		w.addNode("a", "")
-		w.settle()
-		pvc := w.assigned()["a"]
-		w.cordon("a")
-		w.settle()
-		w.addNode("b", "")
-		w.settle()
-		w.wantServing(map[string][]string{"b": {pvc}})
-		p := w.pvc(pvc)
-		if len(w.pvcs()) != 1 || p.Annotations[specs.AnnotationGeneration] != "2" || p.Annotations[specs.AnnotationReleased] != "1" {
-			t.Errorf("%d PVCs, with annotations %v", len(w.pvcs()), p.Annotations)
-		}
-		if d := w.disks[string(p.UID)]; d.generation != 2 {
-			t.Errorf("generation %d serves", d.generation)
-		}
-		return passed
-	}
-	var steps int
-	t.Run("never", func(t *testing.T) { steps = run(t, 0) })
-	if steps < 15 {
-		t.Fatalf("only %d actions were done", steps)
-	}
-	for kill := 1; kill <= steps; kill++ {
-		t.Run("", func(t *testing.T) { run(t, kill) })
-	}
 }

@@ -3,6 +3,8 @@
 package pools_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,10 +54,7 @@ func registeredAnew(t *testing.T, w *world) {
 	pvc := w.assigned()["a"]
 	w.inUse["a"] = true
 	pods := append(w.pods(specs.ComponentHolder), w.pods(specs.ComponentServer)...)
-	w.must(w.client.Delete(t.Context(), w.node("a")))
-	time.Sleep(1100 * time.Millisecond)
-	w.now = time.Now()
-	w.addNode("a", "")
+	w.registerAnew("a")
 	w.pass(5 * time.Minute)
 	w.wantServing(map[string][]string{"a": {pvc}})
 	for _, pod := range pods {
@@ -69,6 +68,104 @@ func registeredAnew(t *testing.T, w *world) {
 	}
 }
 
+// registeredAnewUnheard has the same while the node's server is replaced, and etcd away for
+// so long that the next one says nothing: the kernel has the pool imported all the while.
+func registeredAnewUnheard(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc, boot := w.assigned()["a"], w.node("a").Status.NodeInfo.BootID
+	w.inUse["a"], w.noEtcd = true, true
+	holder := w.pods(specs.ComponentHolder)[0].UID
+	w.must(w.client.Delete(t.Context(), &w.pods(specs.ComponentServer)[0]))
+	w.registerAnew("a")
+	w.pass(5 * time.Minute)
+	p := w.pvc(pvc)
+	if p.Annotations[specs.AnnotationGeneration] != "1" || p.Annotations[specs.AnnotationNodeUID] != string(w.node("a").UID) || p.Annotations[specs.AnnotationNodeBoot] != boot {
+		t.Errorf("the PVC's annotations are %v, want generation 1 of node %s, boot %s", p.Annotations, w.node("a").UID, boot)
+	}
+	w.noEtcd = false
+	w.importPool(&w.pods(specs.ComponentServer)[0])
+	w.settle()
+	w.wantServing(map[string][]string{"a": {pvc}})
+	if holders := w.pods(specs.ComponentHolder); len(holders) != 1 || holders[0].UID != holder {
+		t.Error("the holder is another one, or gone")
+	}
+}
+
+// registeredAnewBehind has an operator whose cache has the earlier node of the name yet:
+// were that recorded, the present one would be another machine.
+func registeredAnewBehind(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc, old := w.assigned()["a"], w.node("a")
+	w.registerAnew("a")
+	w.settle()
+	w.cache, w.done = behind{w.client, *old}, nil
+	w.restart()
+	w.round()
+	if p := w.pvc(pvc); p.Annotations[specs.AnnotationNodeUID] != string(w.node("a").UID) {
+		t.Errorf("the PVC is assigned to node %s, want %s", p.Annotations[specs.AnnotationNodeUID], w.node("a").UID)
+	}
+	if !slices.Contains(w.done, "pools.record-node.after") {
+		t.Errorf("only %v was done", w.done)
+	}
+}
+
+// behind is a cache that has a node as it was.
+type behind struct {
+	client.Client
+	node corev1.Node
+}
+
+func (b behind) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if nodes, ok := list.(*corev1.NodeList); ok {
+		nodes.Items = []corev1.Node{b.node}
+		return nil
+	}
+	return b.Client.List(ctx, list, opts...)
+}
+
+// awayForAWhile has somebody delete a node, whose machine goes on and registers again only
+// after Kubernetes has deleted its pods. A node that joins meanwhile waits, and does not get
+// the PVC.
+func awayForAWhile(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	pvc := w.assigned()["a"]
+	w.inUse["a"] = true
+	w.must(w.client.Delete(t.Context(), w.node("a")))
+	w.addNode("b", "")
+	for away := time.Duration(0); away < 110*time.Second; away += step {
+		if away == 40*time.Second { // PodGC
+			for _, pod := range append(w.pods(specs.ComponentHolder), w.pods(specs.ComponentServer)...) {
+				w.must(w.client.Delete(t.Context(), &pod, client.GracePeriodSeconds(0)))
+			}
+		}
+		w.round()
+		w.now = w.now.Add(step)
+	}
+	if got := w.assigned(); got["a"] != pvc || len(w.pvcs()) != 1 {
+		t.Errorf("assigned: %v, of %d PVCs; want %s, for a", got, len(w.pvcs()), pvc)
+	}
+	w.addNode("a", "")
+	for range 5 { // until the holder is there, kubelet has the disk in use
+		w.round()
+	}
+	w.settle()
+	w.wantServing(map[string][]string{"a": {pvc}, "b": {w.assigned()["b"]}})
+	if p := w.pvc(pvc); p.Annotations[specs.AnnotationGeneration] != "1" || p.Annotations[specs.AnnotationNodeUID] != string(w.node("a").UID) {
+		t.Errorf("the PVC's annotations are %v, want generation 1 of node %s", p.Annotations, w.node("a").UID)
+	}
+}
+
+// registerAnew has somebody delete a node, whose machine goes on and registers again.
+func (w *world) registerAnew(name string) {
+	w.Helper()
+	w.deleteNode(name)
+	w.now = time.Now()
+	w.addNode(name, "")
+}
+
 // assignedBeforeUIDs has a PVC that an operator assigned which kept no UID of the node.
 func assignedBeforeUIDs(t *testing.T, w *world) {
 	w.addNode("a", "")
@@ -76,7 +173,9 @@ func assignedBeforeUIDs(t *testing.T, w *world) {
 	pvc := w.assigned()["a"]
 	server := w.pods(specs.ComponentServer)[0].UID
 	p := w.pvc(pvc)
-	delete(p.Annotations, specs.AnnotationNodeUID)
+	for _, key := range []string{specs.AnnotationNodeUID, specs.AnnotationNodeBoot, specs.AnnotationNodeSystem} {
+		delete(p.Annotations, key)
+	}
 	w.must(w.client.Update(t.Context(), p))
 	w.inUse["a"] = true
 	w.settle()
@@ -87,6 +186,27 @@ func assignedBeforeUIDs(t *testing.T, w *world) {
 	}
 	if got := w.pods(specs.ComponentServer)[0].UID; got != server {
 		t.Error("the server was disturbed")
+	}
+}
+
+// localAwayForAWhile has the same of a pool in a file of the node, whose server goes on.
+func localAwayForAWhile(t *testing.T, w *world) {
+	w.addNode("a", "")
+	w.settle()
+	server := w.pods(specs.ComponentServer)[0].UID
+	w.must(w.client.Delete(t.Context(), w.node("a")))
+	for range 11 {
+		w.round()
+		w.now = w.now.Add(step)
+	}
+	w.addNode("a", "")
+	w.settle()
+	w.wantServing(map[string][]string{"a": {""}})
+	if got := w.pods(specs.ComponentServer)[0].UID; got != server {
+		t.Error("the server was disturbed")
+	}
+	if w.node("a").Labels[specs.LabelServer] != specs.True {
+		t.Error("the new node has no label")
 	}
 }
 

@@ -3,8 +3,6 @@ package pools
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -64,7 +62,7 @@ func statusOf(m *v1.GetStatusResponse) Status {
 	s := Status{Report: plan.Report{
 		Node: m.Node, Claim: m.Claim, Pool: m.PoolId, Health: m.Health, Released: m.Released, Generation: m.Generation,
 		InUse: m.InUse, Users: m.Users, WantedPools: m.WantedPools, Version: m.Version,
-	}}
+	}, SizeBytes: m.SizeBytes}
 	if s.Health == plan.HealthOnline && !m.Writes {
 		s.Health = "HUNG" // the state word says ONLINE also of a pool that writes nothing
 	}
@@ -107,28 +105,16 @@ func (a *API) client(ctx context.Context, address string) (*client.Client, error
 		c.at = now
 		return c.Client, nil
 	}
-	cfg, err := a.config(address, secret.Data)
+	own, err := pki.ClientConfig(secret.Data)
 	if err != nil {
 		return nil, fmt.Errorf("secret %s: %w", a.secret, err)
 	}
-	c, err := client.New(cfg)
+	c, err := client.New(client.Config{
+		Address: address, ServerName: a.name, Trust: client.Trust{CAs: own.RootCAs}, Timeout: releaseTimeout,
+		Certificate: func() (*tls.Certificate, error) { return &own.Certificates[0], nil },
+	})
 	if err == nil {
 		a.clients[address] = &used{c, now}
 	}
 	return c, err
-}
-
-func (a *API) config(address string, files map[string][]byte) (client.Config, error) {
-	own, err := tls.X509KeyPair(files[pki.CertFile], files[pki.KeyFile])
-	if err != nil {
-		return client.Config{}, fmt.Errorf("its %s and %s cannot be used: %w", pki.CertFile, pki.KeyFile, err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(files[pki.CAFile]) {
-		return client.Config{}, errors.New("its " + pki.CAFile + " holds no certificate")
-	}
-	return client.Config{
-		Address: address, ServerName: a.name, Trust: client.Trust{CAs: roots}, Timeout: releaseTimeout,
-		Certificate: func() (*tls.Certificate, error) { return &own, nil },
-	}, nil
 }

@@ -38,6 +38,7 @@ type world struct {
 	*testing.T
 	api       *apiserver.Server
 	client    client.Client
+	cache     client.Client // the operator's
 	namespace string
 	config    config.Config
 	image     string
@@ -47,14 +48,19 @@ type world struct {
 
 	mu     sync.Mutex
 	events []string
+	failed []string
 	done   []crash.Point
 
 	// off are machines without power; their pods do nothing, and neither does kubelet.
 	off map[string]bool
 	// replaced counts the machines that a node's name was given to after its first.
 	replaced map[string]int
+	// noEtcd has servers that start wait, and say nothing.
+	noEtcd bool
 	// inUse are nodes where a pod uses the pools.
 	inUse map[string]bool
+	// holders are who mounts the pools of a node, since its server last told of its use.
+	holders map[string][]string
 	// wanted are GUIDs that attaches wait for.
 	wanted []string
 	// badImages cannot be pulled.
@@ -69,8 +75,8 @@ type world struct {
 func newWorld(t *testing.T, api *apiserver.Server, c client.Client, data map[string]string) *world {
 	t.Helper()
 	w := &world{
-		T: t, api: api, client: c, image: "dotmesh:1", now: time.Now(),
-		off: map[string]bool{}, replaced: map[string]int{}, inUse: map[string]bool{}, badImages: map[string]bool{},
+		T: t, api: api, client: c, cache: c, image: "dotmesh:1", now: time.Now(),
+		off: map[string]bool{}, replaced: map[string]int{}, inUse: map[string]bool{}, holders: map[string][]string{}, badImages: map[string]bool{},
 		disks: map[string]*disk{}, servers: map[string]*corev1.Pod{},
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "dotmesh-"}}
@@ -101,7 +107,7 @@ func (w *world) restart() { w.pools = w.operator() }
 
 func (w *world) operator() *pools.Pools {
 	return pools.New(pools.Config{
-		Client: w.client, Live: w.client,
+		Client: w.cache, Live: w.client,
 		Cluster:  specs.Cluster{Namespace: w.namespace, Image: w.image, Etcd: []string{"https://etcd:2379"}},
 		Settings: w, Servers: w, Events: w, Reporter: w,
 		Missing: func(context.Context) (string, error) { return "", nil },
@@ -129,11 +135,19 @@ func (w *world) configure(data map[string]string) {
 func (w *world) Use(f func(config.Config) error) error { return f(w.config) }
 
 func (w *world) Observed(context.Context, pools.Observation) {}
-func (w *world) Failed(action string)                        { w.Logf("failed: %s", action) }
+
+func (w *world) Failed(action string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = append(w.failed, action)
+}
 
 func (w *world) Warning(on *corev1.ObjectReference, reason, note string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if on.UID == "" {
+		w.Errorf("`kubectl describe` would not show the Event %s of %s %s: it has no UID", reason, on.Kind, on.Name)
+	}
 	w.events = append(w.events, fmt.Sprintf("%s %s %s: %s", on.Kind, on.Name, reason, note))
 }
 
@@ -161,6 +175,7 @@ func (w *world) addNode(name, zone string) {
 	w.changeNode(name, func(n *corev1.Node) { n.Spec.Taints = nil })
 	n = w.node(name)
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	n.Status.NodeInfo.BootID, n.Status.NodeInfo.SystemUUID = "boot-"+w.host(name), w.host(name)
 	w.must(w.client.Status().Update(w.Context(), n))
 }
 
@@ -182,6 +197,15 @@ func (w *world) cordon(name string) {
 	w.changeNode(name, func(n *corev1.Node) { n.Spec.Unschedulable = true })
 }
 
+func (w *world) uncordon(name string) {
+	w.changeNode(name, func(n *corev1.Node) { n.Spec.Unschedulable = false })
+}
+
+// putOutOfService has a person say that a node's machine is off.
+func putOutOfService(n *corev1.Node) {
+	n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute})
+}
+
 // cutPower stops a machine; what its kernel had imported is not exported.
 func (w *world) cutPower(name string) {
 	w.off[name] = true
@@ -199,15 +223,22 @@ func (w *world) host(node string) string { return fmt.Sprint(node, "-", w.replac
 // node's name alone.
 const host = "world.test/host"
 
+// deleteNode deletes a node, and waits until another of its name is younger: times of the
+// API have whole seconds.
+func (w *world) deleteNode(name string) {
+	w.Helper()
+	w.must(w.client.Delete(w.Context(), w.node(name)))
+	time.Sleep(1100 * time.Millisecond)
+}
+
 // replaceMachine has another machine come in the place of one, under its name; its kubelet
 // takes the pods of the name for its own.
 func (w *world) replaceMachine(name string) {
 	w.Helper()
 	w.cutPower(name)
-	w.must(w.client.Delete(w.Context(), w.node(name)))
-	time.Sleep(1100 * time.Millisecond) // times of the API have whole seconds
-	w.addNode(name, "")
+	w.deleteNode(name)
 	w.replaced[name]++
+	w.addNode(name, "")
 	w.off[name] = false
 }
 
@@ -270,175 +301,11 @@ func (w *world) pass(d time.Duration) {
 	}
 }
 
-// play does once what is not the operator's, and tells whether there was anything.
-func (w *world) play() bool {
-	w.Helper()
-	var all corev1.PodList
-	w.must(w.client.List(w.Context(), &all, client.InNamespace(w.namespace)))
-	changed := false
-	for i := range all.Items {
-		pod := &all.Items[i]
-		switch {
-		case pod.DeletionTimestamp != nil:
-			changed = w.kill(pod) || changed
-		case pod.Spec.NodeName == "":
-			changed = w.schedule(pod) || changed
-		case pod.Status.Phase == corev1.PodPending:
-			changed = w.run(pod) || changed
-		}
-	}
-	changed = w.detach() || changed
-	w.serve()
-	return changed
-}
-
-// schedule gives a pod to the node that it is for, and binds its PVC there.
-func (w *world) schedule(pod *corev1.Pod) bool {
-	w.Helper()
-	name := pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0]
-	var n corev1.Node
-	if err := w.client.Get(w.Context(), client.ObjectKey{Name: name}, &n); err != nil || w.off[name] {
-		return false
-	}
-	if pvc := w.claimOf(pod); pvc != nil {
-		if pvc.DeletionTimestamp != nil {
-			return false // as the scheduler's VolumeBinding
-		}
-		w.bindVolume(pvc, &n)
-	}
-	w.must(w.client.SubResource("binding").Create(w.Context(), pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: name}}))
-	return true
-}
-
-func (w *world) claimOf(pod *corev1.Pod) *corev1.PersistentVolumeClaim {
-	w.Helper()
-	for _, v := range pod.Spec.Volumes {
-		if v.PersistentVolumeClaim != nil {
-			return w.pvc(v.PersistentVolumeClaim.ClaimName)
-		}
-	}
-	return nil
-}
-
 func (w *world) pvc(name string) *corev1.PersistentVolumeClaim {
 	w.Helper()
 	var pvc corev1.PersistentVolumeClaim
 	w.must(w.client.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, &pvc))
 	return &pvc
-}
-
-// bindVolume makes a PersistentVolume in the node's zone for a PVC that has none.
-func (w *world) bindVolume(pvc *corev1.PersistentVolumeClaim, n *corev1.Node) {
-	w.Helper()
-	if pvc.Spec.VolumeName != "" {
-		return
-	}
-	pv := &corev1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{Name: "pv-" + string(pvc.UID)},
-		Spec: corev1.PersistentVolumeSpec{
-			Capacity:    corev1.ResourceList{corev1.ResourceStorage: *pvc.Spec.Resources.Requests.Storage()},
-			AccessModes: pvc.Spec.AccessModes, VolumeMode: pvc.Spec.VolumeMode, StorageClassName: *pvc.Spec.StorageClassName,
-			ClaimRef:                      &corev1.ObjectReference{Namespace: pvc.Namespace, Name: pvc.Name, UID: pvc.UID},
-			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
-			PersistentVolumeSource:        corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "disk.test", VolumeHandle: string(pvc.UID)}},
-		},
-	}
-	if zone := n.Labels[corev1.LabelTopologyZone]; zone != "" {
-		pv.Spec.NodeAffinity = &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
-			MatchExpressions: []corev1.NodeSelectorRequirement{{Key: corev1.LabelTopologyZone, Operator: corev1.NodeSelectorOpIn, Values: []string{zone}}},
-		}}}}
-	}
-	w.must(w.client.Create(w.Context(), pv))
-	pvc.Spec.VolumeName = pv.Name
-	w.must(w.client.Update(w.Context(), pvc))
-	pvc.Status.Phase, pvc.Status.Capacity = corev1.ClaimBound, pv.Spec.Capacity
-	w.must(w.client.Status().Update(w.Context(), pvc))
-}
-
-// run starts a pod whose volume can be attached.
-func (w *world) run(pod *corev1.Pod) bool {
-	w.Helper()
-	if w.off[pod.Spec.NodeName] {
-		return false
-	}
-	if pvc := w.claimOf(pod); pvc != nil && !w.attach(pvc.Spec.VolumeName, pod.Spec.NodeName) {
-		return false
-	}
-	if image := pod.Spec.Containers[0].Image; w.badImages[image] {
-		if len(pod.Status.ContainerStatuses) > 0 {
-			return false
-		}
-		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: pod.Spec.Containers[0].Name, Image: image, State: corev1.ContainerState{
-			Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"},
-		}}}
-		w.must(w.client.Status().Update(w.Context(), pod))
-		return true
-	}
-	w.lastIP++
-	pod.Status.Phase, pod.Status.PodIP = corev1.PodRunning, fmt.Sprintf("10.99.0.%d", w.lastIP)
-	pod.Status.PodIPs = []corev1.PodIP{{IP: pod.Status.PodIP}}
-	if pod.Labels[specs.LabelComponent] == specs.ComponentHolder || w.importPool(pod) {
-		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue})
-	}
-	w.must(w.client.Status().Update(w.Context(), pod))
-	return true
-}
-
-func (w *world) attachments(volume string) []storagev1.VolumeAttachment {
-	w.Helper()
-	var all storagev1.VolumeAttachmentList
-	w.must(w.client.List(w.Context(), &all))
-	return slices.DeleteFunc(all.Items, func(a storagev1.VolumeAttachment) bool {
-		return volume != "" && *a.Spec.Source.PersistentVolumeName != volume
-	})
-}
-
-// attach attaches a disk, which one machine can have at a time.
-func (w *world) attach(volume, node string) bool {
-	w.Helper()
-	if have := w.attachments(volume); len(have) > 0 {
-		return len(have) == 1 && have[0].Spec.NodeName == node && have[0].Annotations[host] == w.host(node)
-	}
-	a := &storagev1.VolumeAttachment{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "csi-", Annotations: map[string]string{host: w.host(node)}},
-		Spec:       storagev1.VolumeAttachmentSpec{Attacher: "disk.test", NodeName: node, Source: storagev1.VolumeAttachmentSource{PersistentVolumeName: &volume}},
-	}
-	w.must(w.client.Create(w.Context(), a))
-	return true
-}
-
-// detach detaches what no pod of the node has any more. A disk that goes while the
-// machine's kernel has its pool imported is what the holder is there to prevent.
-func (w *world) detach() bool {
-	w.Helper()
-	var all corev1.PodList
-	w.must(w.client.List(w.Context(), &all, client.InNamespace(w.namespace)))
-	changed := false
-	for _, a := range w.attachments("") {
-		volume := *a.Spec.Source.PersistentVolumeName
-		if slices.ContainsFunc(all.Items, func(pod corev1.Pod) bool {
-			pvc := w.claimOf(&pod)
-			return pvc != nil && pvc.Spec.VolumeName == volume && pod.Spec.NodeName == a.Spec.NodeName
-		}) {
-			continue
-		}
-		if d := w.disks[strings.TrimPrefix(volume, "pv-")]; d != nil && d.importedOn == a.Spec.NodeName {
-			w.Fatalf("the disk of %s was taken from node %s with its pool imported", volume, a.Spec.NodeName)
-		}
-		w.must(w.client.Delete(w.Context(), &a))
-		changed = true
-	}
-	return changed
-}
-
-// kill ends a pod that is being deleted, as its kubelet does.
-func (w *world) kill(pod *corev1.Pod) bool {
-	w.Helper()
-	if pod.Spec.NodeName != "" && w.off[pod.Spec.NodeName] {
-		return false
-	}
-	w.must(client.IgnoreNotFound(w.client.Delete(w.Context(), pod, client.GracePeriodSeconds(0))))
-	return true
 }
 
 // assigned is node → PVC.

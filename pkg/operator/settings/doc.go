@@ -4,8 +4,8 @@
 //
 // The last good one is kept in the ConfigMap "dotmesh-settings", which is written
 // before anything acts on it, and only by compare-and-set; so it is in force also
-// after a restart. Before there was any "configuration", nothing is in force. It is mounted in every pod of ours, which is how a change
-// reaches them without a restart.
+// after a restart. Before there was any "configuration", nothing is in force. It is
+// mounted in every pod of ours, which is how a change reaches them without a restart.
 //
 // What is wrong shows as one Event for each problem, as the annotation
 // [StatusAnnotation] of "configuration", whose data is never changed, and as

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,6 +44,7 @@ func (s *Settings) follow(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	if v.inForce != nil {
+		v.warnings = append(v.warnings, v.inForce.Outdated()...)
 		if v.inForce.Recover {
 			v.warnings = append(v.warnings, recovering())
 		}
@@ -92,14 +95,17 @@ func (s *Settings) judge(ctx context.Context, user, kept *corev1.ConfigMap) (ver
 	if user == nil {
 		return verdict{inForce: last}, nil
 	}
-	next, warnings, refused := config.Parse(user.Data)
+	next, warnings, refused := parse(user, last)
+	if refused == nil {
+		refused = s.refuseOurs(ctx, next)
+	}
 	if refused != nil {
 		return verdict{inForce: last, warnings: warnings}.refuse(refused)
 	}
 	if last == nil {
 		return verdict{inForce: &next, warnings: warnings}, nil
 	}
-	pools, failed := s.poolsExist(ctx)
+	pools, failed := s.pools(ctx, *last)
 	if failed != nil {
 		return verdict{}, failed
 	}
@@ -119,6 +125,49 @@ func (v verdict) refuse(err error) (verdict, error) {
 	return v, nil
 }
 
+// parse reads the user's ConfigMap. Values that are no text, which kubectl puts into
+// binaryData when it reads files, are bad ones: their keys would quietly mean defaults.
+func parse(user *corev1.ConfigMap, last *config.Config) (config.Config, []config.Remark, error) {
+	read := config.Parse
+	if last != nil {
+		read = config.ParseKept
+	}
+	next, warnings, err := read(user.Data)
+	var refusal *config.Refusal
+	if len(user.BinaryData) == 0 || err != nil && !errors.As(err, &refusal) {
+		return next, warnings, err
+	}
+	if refusal == nil {
+		refusal = &config.Refusal{}
+	}
+	for _, key := range slices.Sorted(maps.Keys(user.BinaryData)) {
+		refusal.Problems = append(refusal.Problems, config.Remark{Key: key, Message: "is in binaryData, because its value is not UTF-8: write it as text, in data"})
+	}
+	return config.Config{}, warnings, refusal
+}
+
+// refuseOurs refuses a StorageClass whose volumes would be made of the pools that lie on
+// them, whatever it is called. Another one, or none, may have its name later, so that
+// this is asked each time.
+func (s *Settings) refuseOurs(ctx context.Context, c config.Config) error {
+	if c.StorageMode != config.PVCPerNodeMode {
+		return nil
+	}
+	var classes storagev1.StorageClassList
+	if err := s.cfg.Live.List(ctx, &classes); err != nil {
+		return fmt.Errorf("look at the StorageClasses: %w", err)
+	}
+	name := c.PVCPerNode.StorageClass.String()
+	if !slices.ContainsFunc(classes.Items, func(class storagev1.StorageClass) bool {
+		return class.Name == name && class.Provisioner == specs.DriverName
+	}) {
+		return nil
+	}
+	return &config.Refusal{Problems: []config.Remark{{
+		Key: "pvcPerNode.storageClass", Message: fmt.Sprintf("%q is of the provisioner %s, whose volumes are made of the pools that are asked for here: use another class", name, specs.DriverName),
+	}}}
+}
+
 // last is the last good configuration, nil where there was none. Keys that we do
 // not know are a newer operator's, or no part of the configuration. Where somebody
 // damaged the ConfigMap, what is in force holds.
@@ -132,7 +181,7 @@ func (s *Settings) last(kept *corev1.ConfigMap) (*config.Config, *config.Refusal
 		_, ok := known[key]
 		return !ok
 	})
-	last, _, err := config.Parse(data)
+	last, _, err := config.ParseKept(data)
 	if err == nil {
 		return &last, nil
 	}
@@ -148,15 +197,29 @@ func (s *Settings) last(kept *corev1.ConfigMap) (*config.Config, *config.Refusal
 
 // poolsExist tells whether a server may have made a pool.
 func (s *Settings) poolsExist(ctx context.Context) (bool, error) {
+	pools, err := s.pools(ctx, config.Config{})
+	return pools.Exist, err
+}
+
+// pools are those that a server may have made. Until servers have told the size of
+// pools in files, it is taken for the last good one.
+func (s *Settings) pools(ctx context.Context, last config.Config) (config.Pools, error) {
 	var nodes corev1.NodeList
 	if err := s.cfg.Live.List(ctx, &nodes, client.HasLabels{specs.LabelServer}, client.Limit(1)); err != nil {
-		return false, fmt.Errorf("look for nodes with a pool: %w", err)
+		return config.Pools{}, fmt.Errorf("look for nodes with a pool: %w", err)
 	}
 	var claims corev1.PersistentVolumeClaimList
-	if err := s.cfg.Live.List(ctx, &claims, client.InNamespace(s.cfg.Namespace), client.MatchingLabels{specs.LabelRole: specs.RolePool}, client.Limit(1)); err != nil {
-		return false, fmt.Errorf("look for PersistentVolumeClaims with a pool: %w", err)
+	if err := s.cfg.Live.List(ctx, &claims, client.InNamespace(s.cfg.Namespace), client.MatchingLabels{specs.LabelRole: specs.RolePool}); err != nil {
+		return config.Pools{}, fmt.Errorf("look for PersistentVolumeClaims with a pool: %w", err)
 	}
-	return len(nodes.Items)+len(claims.Items) > 0, nil
+	pools := config.Pools{Exist: len(nodes.Items)+len(claims.Items) > 0, Local: last.Local.PoolSize.Bytes()}
+	if largest, known := s.cfg.LargestPool(); known {
+		pools.Local = largest
+	}
+	for _, claim := range claims.Items {
+		pools.PVC = max(pools.PVC, claim.Status.Capacity.Storage().Value())
+	}
+	return pools, nil
 }
 
 // keep writes the last good configuration, if it is another than the one that was

@@ -20,7 +20,7 @@ import (
 )
 
 // Name is the user's ConfigMap. The operator's is specs.SettingsName.
-const Name = "configuration"
+const Name = specs.ConfigurationName
 
 // callTimeout bounds one reconciliation: a few small calls of the API server.
 const callTimeout = 30 * time.Second
@@ -42,6 +42,9 @@ type Config struct {
 	Live      client.Reader
 	Namespace string
 	Events    Events
+	// LargestPool is the size in bytes of the largest pool in a file of a node; false
+	// while servers that have one have not told.
+	LargestPool func() (int64, bool)
 	// Changed is called after another configuration came into force.
 	Changed func()
 	Now     func() time.Time
@@ -63,7 +66,8 @@ type Settings struct {
 func New(cfg Config) *Settings { return &Settings{cfg: cfg} }
 
 // Use calls f with the configuration in force, which stays in force until f
-// returns. Without one yet, as before there is a ConfigMap, or where no last good one can be told, f is not called.
+// returns. Without one yet, as before there is a ConfigMap, or where no last good one
+// can be told, f is not called.
 func (s *Settings) Use(f func(config.Config) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -1,18 +1,13 @@
 package specs
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/test/golden"
 )
-
-var update = flag.Bool("update", false, "write testdata/*.yaml anew")
 
 var testCluster = Cluster{
 	Namespace:       "dotmesh",
@@ -38,14 +33,13 @@ func parse(t *testing.T, data map[string]string) config.Config {
 	return c
 }
 
-// What is made is what testdata shows; `go test ./pkg/operator/specs -update`
-// writes it anew, for a reviewer to read the difference.
+// What is made is what testdata shows.
 func TestGolden(t *testing.T) {
 	c := parse(t, nil)
 	block, files := testClaim(corev1.PersistentVolumeBlock), testClaim(corev1.PersistentVolumeFilesystem)
 	takeOver := *block
 	takeOver.TakeOver = true
-	for name, object := range map[string]any{
+	golden.Check(t, map[string]any{
 		"server-local":      ServerPod(testCluster, c, Server{Node: "node-1", Zone: "eu-1a"}),
 		"server-block":      ServerPod(testCluster, c, Server{Node: "node-1", Zone: "eu-1a", Claim: block}),
 		"server-take-over":  ServerPod(testCluster, c, Server{Node: "node-1", Claim: &takeOver}),
@@ -56,23 +50,5 @@ func TestGolden(t *testing.T) {
 		"pvc":               PVC(testCluster, c, "pvc-0123456789abcdef"),
 		"pvc-filesystem":    PVC(testCluster, parse(t, map[string]string{"pvcPerNode.volumeMode": "Filesystem", "pvcPerNode.storageClass": "fast", "pvcPerNode.pvSizePerNode": "1T"}), "pvc-0123456789abcdef"),
 		"node":              NodeDaemonSet(testCluster, parse(t, map[string]string{"kubeletDir": "/opt/kubelet"})),
-	} {
-		got, err := yaml.Marshal(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join("testdata", name+".yaml")
-		if *update {
-			if err := os.WriteFile(file, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(got) != string(want) {
-			t.Errorf("%s is not what is built:\n%s", file, got)
-		}
-	}
+	})
 }

@@ -1,6 +1,8 @@
 package specs
 
 import (
+	"maps"
+
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,21 +23,24 @@ func HolderPod(cluster Cluster, h Holder) *corev1.Pod {
 		RunAsGroup:     ptr(int64(nobody)),
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
-	pod.Spec.Volumes = []corev1.Volume{claimVolume(h.Claim.PVC)}
+	// The PVC is kept while the settings are missing, also through a reboot.
+	pod.Spec.Volumes = []corev1.Volume{claimVolume(h.Claim.PVC), OptionalSettingsVolume()}
 	container := corev1.Container{
 		Name:            ComponentHolder,
 		Image:           cluster.Image,
 		ImagePullPolicy: cluster.ImagePullPolicy,
 		Command:         []string{"dotmesh", "holder"},
+		Args:            []string{"--settings-dir=" + SettingsDir},
 		Resources:       requests("1m", "16Mi"),
 		SecurityContext: &corev1.SecurityContext{
 			ReadOnlyRootFilesystem:   ptr(true),
 			AllowPrivilegeEscalation: ptr(false),
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
+		VolumeMounts: []corev1.VolumeMount{SettingsMount()},
 	}
 	if h.Claim.VolumeMode == corev1.PersistentVolumeFilesystem {
-		container.VolumeMounts = []corev1.VolumeMount{{Name: pvcVolume, MountPath: backendDir, ReadOnly: true}}
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: pvcVolume, MountPath: backendDir, ReadOnly: true})
 	} else {
 		container.VolumeDevices = []corev1.VolumeDevice{{Name: pvcVolume, DevicePath: "/dev/" + poolDevice}}
 	}
@@ -60,9 +65,11 @@ func holderHash(spec corev1.PodSpec) string {
 func HolderBudget(cluster Cluster, h Holder) *policyv1.PodDisruptionBudget {
 	selector := componentLabels(ComponentHolder)
 	selector[LabelNode], selector[LabelPVC] = LabelValue(h.Node), LabelValue(h.Claim.PVC)
+	labels := maps.Clone(selector)
+	labels[LabelManagedBy] = ManagedBy
 	return &policyv1.PodDisruptionBudget{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "policy/v1", Kind: "PodDisruptionBudget"},
-		ObjectMeta: metav1.ObjectMeta{Name: h.Name(), Namespace: cluster.Namespace, Labels: selector},
+		ObjectMeta: metav1.ObjectMeta{Name: h.Name(), Namespace: cluster.Namespace, Labels: labels},
 		Spec: policyv1.PodDisruptionBudgetSpec{
 			MinAvailable: ptr(intstr.FromInt32(1)),
 			Selector:     &metav1.LabelSelector{MatchLabels: selector},

@@ -6,6 +6,11 @@ const (
 	LabelComponent = "app.kubernetes.io/component"
 	AppName        = "dotmesh"
 
+	// LabelManagedBy tells what the operator made from what is a person's, and what an
+	// uninstallation has to delete.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	ManagedBy      = "dotmesh-operator"
+
 	ComponentServer = "server"
 	ComponentHolder = "holder"
 	ComponentNode   = "node"
@@ -42,19 +47,28 @@ const (
 
 // Annotations of PVCs; see Assignment.
 const (
-	AnnotationNode     = "dotmesh.io/node"
-	AnnotationNodeUID  = "dotmesh.io/node-uid"
-	AnnotationReleased = "dotmesh.io/released"
-	AnnotationPool     = "dotmesh.io/pool"
-	AnnotationPoolName = "dotmesh.io/pool-name"
-	AnnotationFreed    = "dotmesh.io/freed"
+	AnnotationNode       = "dotmesh.io/node"
+	AnnotationNodeUID    = "dotmesh.io/node-uid"
+	AnnotationNodeBoot   = "dotmesh.io/node-boot"
+	AnnotationNodeSystem = "dotmesh.io/node-system"
+	AnnotationReleased   = "dotmesh.io/released"
+	AnnotationPool       = "dotmesh.io/pool"
+	AnnotationPoolName   = "dotmesh.io/pool-name"
+	AnnotationFreed      = "dotmesh.io/freed"
 	// AnnotationDelete is a person's: the PVC may be deleted once it is free.
 	AnnotationDelete = "dotmesh.io/delete"
+	// AnnotationGivenUp is a person's: no pool of the PVC is imported on its node.
+	AnnotationGivenUp = "dotmesh.io/given-up"
 )
+
+// DriverName is the CSI driver's, and the provisioner of its StorageClasses: volumes of
+// these are made of what lies on the volumes that the operator asks for.
+const DriverName = "dotmesh.csi"
 
 // Names of objects that there is one of.
 const (
-	SettingsName      = "dotmesh-settings" // ConfigMap: the last good configuration
+	ConfigurationName = "configuration"    // ConfigMap: the user's configuration
+	SettingsName      = "dotmesh-settings" // ConfigMap: the last good one
 	ServiceAccount    = "dotmesh"
 	NodeDaemonSetName = "dotmesh-node"
 )

@@ -27,7 +27,7 @@ func NodeDaemonSet(cluster Cluster, c config.Config) *appsv1.DaemonSet {
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			UpdateStrategy: appsv1.DaemonSetUpdateStrategy{
 				Type:          appsv1.RollingUpdateDaemonSetStrategyType,
-				RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxUnavailable: ptr(intstr.FromString("10%"))},
+				RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxUnavailable: ptr(intstr.FromInt32(1))},
 			},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
@@ -56,7 +56,7 @@ func nodeSpec(cluster Cluster, kubeletDir string) corev1.PodSpec {
 				"--node-name=$(NODE_NAME)",
 				"--endpoint=unix://" + kubeletDir + "/plugins/dotmesh.csi/csi.sock",
 				"--registration-dir=" + kubeletDir + "/plugins_registry",
-				"--settings-dir=" + settingsDir,
+				"--settings-dir=" + SettingsDir,
 				"--run-dir=" + runDir,
 				"--health-listen=:" + strconv.Itoa(nodeHealthPort),
 				"--zfs-host-prefix=/host",
@@ -77,7 +77,7 @@ func nodeSpec(cluster Cluster, kubeletDir string) corev1.PodSpec {
 				{Name: "dev", MountPath: "/dev"},
 				{Name: "host", MountPath: "/host", ReadOnly: true, MountPropagation: ptr(corev1.MountPropagationHostToContainer)},
 				{Name: "tmp", MountPath: "/tmp"},
-				{Name: "settings", MountPath: settingsDir, ReadOnly: true},
+				SettingsMount(),
 			},
 		}},
 		Volumes: []corev1.Volume{
@@ -86,7 +86,7 @@ func nodeSpec(cluster Cluster, kubeletDir string) corev1.PodSpec {
 			hostDir("dev", "/dev", corev1.HostPathDirectory),
 			hostDir("host", "/", corev1.HostPathDirectory),
 			{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-			settingsVolume(),
+			SettingsVolume(),
 		},
 	}
 }

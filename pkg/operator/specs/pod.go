@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -87,6 +89,12 @@ func Tolerations() []corev1.Toleration {
 	return all
 }
 
+// IsOutOfService tells whether somebody, or the cloud, states that a node's machine is
+// off.
+func IsOutOfService(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
+}
+
 func hostDir(name, path string, kind corev1.HostPathType) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path, Type: &kind}}}
 }
@@ -95,11 +103,33 @@ func secretVolume(name, secret string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret, DefaultMode: ptr(int32(0o400))}}}
 }
 
-func settingsVolume() corev1.Volume {
-	return corev1.Volume{Name: "settings", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+// settingsVolume is what SettingsVolume is called in a pod.
+const settingsVolume = "settings"
+
+// SettingsVolume has a file for each of the operator's settings, which everybody in the
+// pod may read.
+func SettingsVolume() corev1.Volume {
+	return corev1.Volume{Name: settingsVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 		LocalObjectReference: corev1.LocalObjectReference{Name: SettingsName},
 		DefaultMode:          ptr(int32(0o444)),
 	}}}
+}
+
+// SaysOff is how a person says that a node's machine is off.
+func SaysOff(node string) string {
+	return fmt.Sprintf("kubectl taint node %s %s=nodeshutdown:NoExecute", node, corev1.TaintNodeOutOfService)
+}
+
+// OptionalSettingsVolume is for pods that run also while the settings are missing.
+func OptionalSettingsVolume() corev1.Volume {
+	v := SettingsVolume()
+	v.ConfigMap.Optional = ptr(true)
+	return v
+}
+
+// SettingsMount is that of either.
+func SettingsMount() corev1.VolumeMount {
+	return corev1.VolumeMount{Name: settingsVolume, MountPath: SettingsDir, ReadOnly: true}
 }
 
 func claimVolume(pvc string) corev1.Volume {

@@ -13,7 +13,8 @@ const (
 	apiPort    = 32607
 	healthPort = 9810
 
-	settingsDir = "/etc/dotmesh/settings"
+	// SettingsDir is where SettingsVolume is mounted in every pod of ours.
+	SettingsDir = "/etc/dotmesh/settings"
 	runDir      = "/run/dotmesh"
 	// deviceDir has the node of the PVC's block device in it, for the server.
 	deviceDir  = "/devices"
@@ -125,7 +126,7 @@ func serverContainer(cluster Cluster, c config.Config, s Server) corev1.Containe
 			{Name: "dev", MountPath: "/dev"},
 			{Name: "run", MountPath: runDir},
 			{Name: "tmp", MountPath: "/tmp"},
-			{Name: "settings", MountPath: settingsDir, ReadOnly: true},
+			SettingsMount(),
 			{Name: "secret", MountPath: "/secret", ReadOnly: true},
 			{Name: "tls", MountPath: "/etc/dotmesh/tls", ReadOnly: true},
 			{Name: "etcd-tls", MountPath: "/etc/dotmesh/etcd", ReadOnly: true},
@@ -154,7 +155,7 @@ func serverArgs(cluster Cluster, c config.Config, s Server) []string {
 		"--client-ca=/etc/dotmesh/ca/ca.crt",
 		"--peer-name=dotmesh."+cluster.Namespace+".svc",
 		"--secret-dir=/secret",
-		"--settings-dir="+settingsDir,
+		"--settings-dir="+SettingsDir,
 		"--run-dir="+runDir,
 		"--zfs-host-prefix=/host",
 	)
@@ -192,7 +193,7 @@ func serverVolumes() []corev1.Volume {
 		hostDir("dev", "/dev", corev1.HostPathDirectory),
 		hostDir("run", runDir, corev1.HostPathDirectoryOrCreate),
 		{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-		settingsVolume(),
+		SettingsVolume(),
 		secretVolume("secret", "dotmesh"),
 		secretVolume("tls", "dotmesh-server-tls"),
 		secretVolume("etcd-tls", "dotmesh-etcd-client"),

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
 )
 
 // pods are one of each kind.
@@ -57,8 +59,49 @@ func TestOnlyServersArePrivileged(t *testing.T) {
 				t.Errorf("%s, container %s: %+v", name, c.Name, c.SecurityContext.Capabilities)
 			}
 		}
-		if strings.HasPrefix(name, "holder") && (!*pod.Spec.SecurityContext.RunAsNonRoot || len(pod.Spec.Volumes) != 1 || pod.Spec.HostPID) {
-			t.Errorf("%s has more than its PVC", name)
+		if !strings.HasPrefix(name, "holder") {
+			continue
+		}
+		if v := pod.Spec.Volumes; len(v) != 2 || v[0].PersistentVolumeClaim == nil || v[1].ConfigMap == nil {
+			t.Errorf("%s has not its PVC and the settings alone: %+v", name, v)
+		}
+		if !*pod.Spec.SecurityContext.RunAsNonRoot || pod.Spec.HostPID || pod.Spec.HostNetwork {
+			t.Errorf("%s may do more than wait", name)
+		}
+	}
+}
+
+// Every process of ours follows the settings, as whoever it runs as can read them.
+func TestSettingsReachEveryPod(t *testing.T) {
+	all := map[string]corev1.PodSpec{"node": NodeDaemonSet(testCluster, parse(t, nil)).Spec.Template.Spec}
+	for name, pod := range pods(t) {
+		all[name] = pod.Spec
+	}
+	for name, spec := range all {
+		c := spec.Containers[0]
+		if !slices.Contains(c.Args, "--settings-dir="+SettingsDir) ||
+			!slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == SettingsDir && m.ReadOnly }) {
+			t.Errorf("%s does not follow the settings: %v, %v", name, c.Args, c.VolumeMounts)
+		}
+		if !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool {
+			return v.ConfigMap != nil && v.ConfigMap.Name == SettingsName && *v.ConfigMap.DefaultMode == 0o444
+		}) {
+			t.Errorf("%s cannot read the settings: %+v", name, spec.Volumes)
+		}
+	}
+}
+
+// An uninstallation deletes what carries the label; the budget still selects holders,
+// which do not.
+func TestBudgetIsTheOperators(t *testing.T) {
+	h := Holder{Node: "n", Claim: *testClaim(corev1.PersistentVolumeBlock)}
+	budget, holder := HolderBudget(testCluster, h), HolderPod(testCluster, h)
+	if budget.Labels["app.kubernetes.io/managed-by"] != "dotmesh-operator" {
+		t.Errorf("labels %v", budget.Labels)
+	}
+	for key, value := range budget.Spec.Selector.MatchLabels {
+		if holder.Labels[key] != value {
+			t.Errorf("it selects %s=%s, which the holder has not", key, value)
 		}
 	}
 }
@@ -160,7 +203,28 @@ func TestNodeServiceFollowsKubeletDir(t *testing.T) {
 	if was.Annotations[AnnotationSpec] == now.Annotations[AnnotationSpec] {
 		t.Error("it does not roll")
 	}
+	if got := now.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable.String(); got != "1" {
+		t.Errorf("%s nodes are without it at once, want one", got)
+	}
 	if got := now.Spec.Template.Spec.NodeSelector[LabelServer]; got != True {
 		t.Errorf("it runs where %s=%q", LabelServer, got)
+	}
+}
+
+// TestPodDirs: what the configuration refuses for its own directories is what the pods
+// mount, and what every container has.
+func TestPodDirs(t *testing.T) {
+	c := parse(t, nil)
+	mounted := []string{"/proc", "/sys"}
+	for _, spec := range []corev1.PodSpec{ServerPod(testCluster, c, Server{Node: "n"}).Spec, NodeDaemonSet(testCluster, c).Spec.Template.Spec} {
+		for _, m := range spec.Containers[0].VolumeMounts {
+			if m.MountPath != c.Local.PoolLocation.String() && m.MountPath != c.KubeletDir.String() {
+				mounted = append(mounted, m.MountPath)
+			}
+		}
+	}
+	slices.Sort(mounted)
+	if got := slices.Compact(mounted); !slices.Equal(got, config.PodDirs()) {
+		t.Errorf("config.PodDirs has %v, pods mount %v", config.PodDirs(), got)
 	}
 }

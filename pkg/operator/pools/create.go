@@ -1,0 +1,60 @@
+package pools
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
+)
+
+// create makes an object. What has its name already may be ours, and not have been observed
+// yet. If it is another's it is told of, and never touched.
+func (p *Pools) create(ctx context.Context, made client.Object) error {
+	kind := made.GetObjectKind().GroupVersionKind()
+	err := p.cfg.Client.Create(ctx, made)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	var found metav1.PartialObjectMetadataList
+	found.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+	if err := p.cfg.Live.List(ctx, &found, client.InNamespace(made.GetNamespace()), client.MatchingFields{"metadata.name": made.GetName()}); err != nil {
+		return fmt.Errorf("look whose %s %s is: %w", kind.Kind, made.GetName(), err)
+	}
+	if len(found.Items) == 0 {
+		return errMoved
+	}
+	there := &found.Items[0]
+	marks := lacks(there, made)
+	if len(marks) == 0 {
+		return errMoved
+	}
+	text := strings.Join(marks, ", ")
+	p.cfg.Events.Warning(&corev1.ObjectReference{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: there.Namespace, Name: there.Name, UID: there.UID},
+		"NameTaken", fmt.Sprintf("The operator has to make a %s of this name, and cannot: this one lacks %s, so that it is taken for another's and left alone. Delete it; or, if it is the operator's own and somebody took that off, put it on again.", kind.Kind, text))
+	return fmt.Errorf("there is a %s %s that is not the operator's: it lacks %s", kind.Kind, there.Name, text)
+}
+
+// lacks tells by which labels and annotations what was to be made would be observed, and
+// what has its name is not.
+func lacks(there, made metav1.Object) []string {
+	labels := []string{specs.LabelAppName, specs.LabelComponent}
+	if made.GetLabels()[specs.LabelRole] != "" { // a PVC, which may be made by hand
+		labels = []string{specs.LabelRole}
+	}
+	var missing []string
+	for _, key := range labels {
+		if want := made.GetLabels()[key]; there.GetLabels()[key] != want {
+			missing = append(missing, fmt.Sprintf("label %s=%s", key, want))
+		}
+	}
+	if node := made.GetAnnotations()[specs.AnnotationNodeName]; node != "" && there.GetAnnotations()[specs.AnnotationNodeName] == "" {
+		missing = append(missing, fmt.Sprintf("annotation %s=%s", specs.AnnotationNodeName, node))
+	}
+	return missing
+}
