@@ -48,8 +48,8 @@ lint: ## gofmt, vet and the linters of .golangci.yml
 	test/run lint
 
 .PHONY: test
-test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged tests, csi-sanity, the operator on a real API server, several servers, and the scenes on a real cluster
-	test/run lint derived unit lab zfs sanity operator cluster e2e
+test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged tests, csi-sanity, the operator on a real API server, several servers, and the scenes on real clusters of one node and of three
+	test/run lint derived unit lab zfs sanity operator cluster e2e nodes
 
 .PHONY: test-all
 test-all: ## what CI runs and what is too long for it

@@ -1,10 +1,14 @@
 // Package e2e shows on a real cluster what dotmesh promises: real kubelet, real
 // CSI sidecars, real ZFS, our own manifests and images. Its tests have the build
-// tag e2e, need root and the lab's programs (package lab). TestScenes is of the static
-// deployment on one node, and its scenes share one boot; TestNodes is of the operator's,
-// on three nodes (test/run nodes):
+// tag e2e, need root and the lab's programs (package lab). The scenes of a test share one
+// boot:
 //
-//	test/run e2e
+//	TestScenes      the static deployment on one node (test/run e2e)
+//	TestPowerCut    the same: its power cut alone, with E2E_VOLATILE (test/run powercut)
+//	TestNodes       the operator on three nodes, in local and then in pvcPerNode (test/run nodes)
+//	TestLocalPools  what takes longer in local, on three nodes (test/run nodeslong)
+//	TestCloudNodes  what takes longer in pvcPerNode, on three nodes and more (test/run nodeslong)
+//
 //	go test -tags e2e -count=1 -timeout 43m -v -run TestScenes/6PowerCut ./test/e2e
 //
 // A file holds one scene or a part of one; scene 8, the crash points, needs no

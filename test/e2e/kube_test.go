@@ -211,9 +211,10 @@ func eventually(t *testing.T, limit time.Duration, what string, try func() error
 	defer cancel()
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
-	for {
+	for begin := time.Now(); ; {
 		err := try()
 		if err == nil {
+			t.Logf("%s, after %v", what, time.Since(begin).Round(time.Second))
 			return
 		}
 		select {

@@ -23,7 +23,11 @@ func begin(t *testing.T, s site) {
 	defer cancel()
 	w, err := newWorld(ctx, s)
 	if w != nil {
-		t.Cleanup(w.close)
+		t.Cleanup(func() {
+			if err := w.close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	if err != nil {
 		if w != nil && w.cluster != nil {

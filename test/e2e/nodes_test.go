@@ -38,6 +38,7 @@ func TestNodes(t *testing.T) {
 		{"PVCPerNode", scenePVCPerNode},
 		{"Interruptions", sceneInterruptions},
 		{"NodeIsReplaced", sceneNodeIsReplaced},
+		{"NoVerbIsUnused", noVerbIsUnused("dotmesh-operator", "dotmesh-pvc-per-node.yaml")},
 	} {
 		if !t.Run(s.name, s.play) {
 			return

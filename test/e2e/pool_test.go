@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // datasetsOf are the filesystems of a dot, asked of ZFS on the node.
@@ -130,10 +129,10 @@ func nothingLeft(t *testing.T) {
 }
 
 // deleteDot ends a dot that outlives its volumes, because dm made it or commits
-// of it.
+// of it. Those of a namespace that is gone go one after another yet.
 func deleteDot(t *testing.T, name string) {
 	t.Helper()
-	eventually(t, time.Minute, "delete dot "+name, func() error {
+	eventually(t, volumeLimit, "delete dot "+name, func() error {
 		code, _, errOut := tryDM(t, "dot", "delete", name, "--force")
 		if code != 0 && code != 3 {
 			return fmt.Errorf("exit code %d: %s", code, errOut)

@@ -4,41 +4,70 @@ package e2e
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
+
+// grownSize is what pools of 1G are made to grow to.
+const grownSize = "1280Mi"
+
+// awaitGrown waits until the pool of a node, which was one of 1G, has grown.
+func awaitGrown(t *testing.T, node *lab.Node) {
+	t.Helper()
+	eventually(t, podLimit, "the pool of "+node.Name()+" grows", func() error {
+		ctx, cancel := inTime(t, callLimit)
+		defer cancel()
+		out, err := node.SSH(ctx, "zpool list -Hp -o size")
+		if err != nil {
+			return err
+		}
+		size, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+		if err == nil && size <= 1<<30 {
+			err = fmt.Errorf("it has %d bytes", size)
+		}
+		return err
+	})
+}
+
+// serverPods are the UIDs of the servers' pods.
+func serverPods(sys kube) string {
+	sys.t.Helper()
+	return sys.kubectl("get", "pods", "-l", serverSelector, "-o", "jsonpath={.items[*].metadata.uid}")
+}
+
+// configure changes keys of the ConfigMap, which are written as JSON.
+func configure(sys kube, keys string) {
+	sys.t.Helper()
+	sys.kubectl("patch", "configmap/configuration", "--type=merge", "-p", `{"data":{`+keys+`}}`)
+}
 
 // sceneConfiguration: a bad value changes nothing and is told; a larger pool grows
 // under its users; a node that leaves the selector gives its pool up, and takes it
 // again.
 func sceneConfiguration(t *testing.T) {
 	sys := kube{t: t, ns: system}
-	configure := func(data string) {
-		t.Helper()
-		sys.kubectl("patch", "configmap/configuration", "--type=merge", "-p", `{"data":{`+data+`}}`)
-	}
-	pods := sys.kubectl("get", "pods", "-l", serverSelector, "-o", "jsonpath={.items[*].metadata.uid}")
-	configure(`"local.poolSizePerNode":"much"`)
+	pods := serverPods(sys)
+	configure(sys, `"local.poolSizePerNode":"much"`)
 	eventually(t, time.Minute, "the refusal shows", func() error {
 		if out := sys.kubectl("describe", "configmap/configuration"); !strings.Contains(out, "local.poolSizePerNode") || !strings.Contains(out, "refused") {
 			return fmt.Errorf("%s", out)
 		}
 		return nil
 	})
-	configure(`"local.poolSizePerNode":"1280Mi"`)
-	eventually(t, podLimit, "the pool grows", func() error {
-		if out := onNode(t, "zpool get -Hp -o value size pool"); len(out) < 10 || out < "1200000000" {
-			return fmt.Errorf("it has %s bytes", out)
-		}
-		return nil
-	})
-	if now := sys.kubectl("get", "pods", "-l", serverSelector, "-o", "jsonpath={.items[*].metadata.uid}"); now != pods {
+	configure(sys, `"local.poolSizePerNode":"`+grownSize+`"`)
+	for _, node := range suite.cluster.Nodes() {
+		awaitGrown(t, node)
+	}
+	if now := serverPods(sys); now != pods {
 		t.Errorf("the server pods were made anew: %s, before %s", now, pods)
 	}
 
 	gone := suite.cluster.Node(3)
-	configure(`"nodeSelector":"kubernetes.io/hostname!=` + gone.Name() + `"`)
+	configure(sys, `"nodeSelector":"kubernetes.io/hostname!=`+gone.Name()+`"`)
 	sys.wait(podLimit, "delete", "pod/server-"+gone.Name())
 	eventually(t, time.Minute, "the label goes", func() error {
 		if out := sys.get("node/"+gone.Name(), `{.metadata.labels.dotmesh\.io/server}`); out != "" {
@@ -51,7 +80,7 @@ func sceneConfiguration(t *testing.T) {
 	if out, err := gone.SSH(ctx, "zpool list -H -o name; losetup -l -n"); err != nil || strings.TrimSpace(out) != "" {
 		t.Errorf("the node still has %q (%v)", out, err)
 	}
-	configure(`"nodeSelector":""`)
+	configure(sys, `"nodeSelector":""`)
 	eventually(t, podLimit, "the node has its server again", func() error {
 		_, err := sys.try(callLimit, "wait", "--for=condition=Ready", "--timeout=30s", "pod/server-"+gone.Name())
 		return err

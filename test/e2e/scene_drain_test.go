@@ -85,14 +85,22 @@ func sceneLocalDrain(t *testing.T) {
 	}
 }
 
-// sceneNodeComesAndGoes: a node is added and gets a pool; five pods with ten volumes use
-// it; it is drained, and they run elsewhere with all they had; it is removed, and its
-// disk stays.
+// sceneNodeComesAndGoes: a node is added and gets a pool, in a file on its disk's file
+// system, while those of the others are on their disks; five pods with ten volumes use it;
+// it is drained, and they run elsewhere with all they had; it is removed, and its disk
+// stays.
 func sceneNodeComesAndGoes(t *testing.T) {
 	k, sys := newKube(t, "e2e-comes"), kube{t: t, ns: system}
+	configure(sys, `"pvcPerNode.volumeMode":"Filesystem"`)
 	added := addNode(t)
 	awaitServer(t, added)
+	awaitCapacity(t, added)
 	pvc := poolClaim(sys, added)
+	configure(sys, `"pvcPerNode.volumeMode":"Block"`)
+	modes := sys.kubectl("get", "pvc", "-l", "dotmesh.io/role=pool", "-o", "jsonpath={.items[*].spec.volumeMode}")
+	if got := sys.get("pvc/"+pvc, "{.spec.volumeMode}"); got != "Filesystem" || strings.Count(modes, "Block") != 3 {
+		t.Errorf("the new PVC has the mode %q, and all have %s", got, modes)
+	}
 	const pods = 5
 	for i := range pods {
 		a, b := fmt.Sprintf("a%d", i), fmt.Sprintf("b%d", i)
@@ -146,6 +154,21 @@ func addNode(t *testing.T) *lab.Node {
 		t.Fatal(err)
 	}
 	return added
+}
+
+// awaitCapacity waits until the scheduler knows of the room on a node's pool: the
+// provisioner asks once a minute.
+func awaitCapacity(t *testing.T, node *lab.Node) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	eventually(t, 5*time.Minute, "the room on "+node.Name()+" is known", func() error {
+		out := sys.kubectl("get", "csistoragecapacities", "-o",
+			`jsonpath={.items[?(@.nodeTopology.matchLabels.topology\.dotmesh\.csi/node=="`+node.Name()+`")].capacity}`)
+		if out == "" || out == "0" {
+			return fmt.Errorf("it is %q", out)
+		}
+		return nil
+	})
 }
 
 // awaitServer waits until a node's server is ready.

@@ -60,6 +60,7 @@ func sceneEtcdIsLost(t *testing.T) {
 	f := k.writeOn(suite.cluster.Nodes()[1])
 	kept := keepOnEachNode(t, "e2e-etcd-kept")
 	waitAcks(t, f, 5)
+	before := readHistories(t)
 	sys.kubectl("delete", "pvc", "-l", "app.kubernetes.io/component=etcd", "--wait=false")
 	sys.kubectl("delete", "pod", "-l", "app.kubernetes.io/component=etcd", "--wait=false")
 
@@ -74,6 +75,7 @@ func sceneEtcdIsLost(t *testing.T) {
 	kept.awaitKnown(t)
 	inSystem(t, bootLimit, func(w *world, ctx context.Context) error { return w.operated(ctx, w.cluster.Nodes()) })
 	inSystem(t, callLimit, func(w *world, ctx context.Context) error { return w.kubectl(ctx, last...) })
+	before.check(t)
 	kept.commit(t, "after the registry was rebuilt")
 	kept.check(t)
 	waitAcks(t, f, 5)

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,39 @@ func scenePVCPerNode(t *testing.T) {
 	}
 	if got := sys.get("pvc", "{.items[?(@.metadata.labels.app\\.kubernetes\\.io/component==\"etcd\")].spec.storageClassName}"); !strings.HasPrefix(got, "standard") {
 		t.Errorf("etcd's claims have the class %q", got)
+	}
+	disksGrow(t)
+	atAGlance(t)
+}
+
+// disksGrow raises the size of the pools: the disks of the cloud grow, and then the pools
+// on them, under their servers.
+func disksGrow(t *testing.T) {
+	sys := kube{t: t, ns: system}
+	pods := serverPods(sys)
+	configure(sys, `"pvcPerNode.pvSizePerNode":"`+grownSize+`"`)
+	for _, node := range suite.cluster.Nodes() {
+		awaitGrown(t, node)
+	}
+	if now := serverPods(sys); now != pods {
+		t.Errorf("the server pods were made anew: %s, before %s", now, pods)
+	}
+}
+
+// atAGlance runs the command that shows all servers: each of its columns tells something.
+func atAGlance(t *testing.T) {
+	sys := kube{t: t, ns: system}
+	command := documented(t, "docs/configuration.md", "\nAt a glance:", "\n## ")[0]
+	for _, node := range suite.cluster.Nodes() {
+		columns := []string{node.Name(), `[0-9a-z-]+`, poolClaim(sys, node), `\S+`, "ONLINE"} // the GUID of the pool, and a version
+		line := regexp.MustCompile(`(?m)^` + serverOn(sys, node) + ` .* ` + strings.Join(columns, " +") + ` *$`)
+		eventually(t, time.Minute, node.Name()+" is shown", func() error {
+			out, err := sys.try(callLimit, command...)
+			if err == nil && !line.MatchString(out) {
+				err = fmt.Errorf("%s does not match %s", out, line)
+			}
+			return err
+		})
 	}
 }
 
@@ -148,16 +182,12 @@ func applyNext(t *testing.T) {
 	})
 }
 
-// upgrade goes to the next version. Servers are replaced one by one, each when the last one is ready.
+// upgrade goes to the next version. Servers are replaced one by one, each when the last
+// one is ready.
 func upgrade(t *testing.T) {
 	t.Helper()
 	applyNext(t)
-	servers := awaitVersion(t, nextVersion)
-	for i := range servers[1:] {
-		if before, next := servers[i], servers[i+1]; next.made < before.ready {
-			t.Errorf("a server was made at %s, but the one before was not ready until %s", next.made, before.ready)
-		}
-	}
+	awaitNext(t)
 	sys := kube{t: t, ns: system}
 	for _, part := range suite.parts {
 		sys.kubectl("rollout", "status", part, "--timeout="+seconds(podLimit))

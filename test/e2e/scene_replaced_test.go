@@ -29,15 +29,19 @@ type keptDot struct {
 // keepOnEachNode makes the dots, each with a file, a VolumeSnapshot and a pod.
 func keepOnEachNode(t *testing.T, namespace string) *keptDots {
 	t.Helper()
-	kept := &keptDots{k: newKube(t, namespace)}
+	kept := &keptDots{}
 	sys := kube{t: t, ns: system}
 	for i, node := range suite.cluster.Nodes() {
 		d := keptDot{name: fmt.Sprintf("%s-%d", namespace, i), pool: poolClaim(sys, node), commits: []string{"first of " + namespace}}
-		kept.k.apply(claim{name: d.name, dot: d.name}, on(node.Name(), pod{name: d.name, claims: []string{d.name}}))
+		t.Cleanup(func() { deleteDot(t, d.name) }) // dm commits to them, so they stay after their namespace
 		kept.dots = append(kept.dots, d)
 	}
+	kept.k = newKube(t, namespace)
+	for i, node := range suite.cluster.Nodes() {
+		name := kept.dots[i].name
+		kept.k.apply(claim{name: name, dot: name}, on(node.Name(), pod{name: name, claims: []string{name}}))
+	}
 	for _, d := range kept.dots {
-		t.Cleanup(func() { deleteDot(t, d.name) }) // dm commits to them, so they stay
 		kept.k.waitReady(d.name)
 		kept.k.exec(d.name, "echo "+d.name+" > /"+d.name+"/file && sync")
 		kept.k.apply(snapshot{name: d.name, claim: d.name, message: d.commits[0]})
@@ -107,6 +111,7 @@ func sceneEachNodeIsReplaced(t *testing.T) {
 	kept := keepOnEachNode(t, "e2e-each-kept")
 	nodes := suite.cluster.Nodes()
 	f := k.writeOn(nodes[0])
+	before := readHistories(t)
 	for i, old := range nodes {
 		waitAcks(t, f, 10)
 		pvc := poolClaim(sys, old)
@@ -128,7 +133,11 @@ func sceneEachNodeIsReplaced(t *testing.T) {
 		}
 		awaitEtcd(t)
 	}
+	waitAcks(t, f, 10)
+	checkWriter(t, readWriter(k, "writer", "writer"), readWriter(k, "writer", "control"))
 	checkRecords(k, "writer", "writer", "/data/records", f.acked())
+	inSystem(t, bootLimit, (*world).trust) // dm knew the first node's address
+	before.check(t)
 	kept.check(t)
 	checkMisuses(t)
 }
@@ -152,6 +161,7 @@ func sceneAllNodesAreReplaced(t *testing.T) {
 	kept := keepOnEachNode(t, "e2e-all-kept")
 	pools := strings.Fields(kube{t: t, ns: system}.kubectl("get", "pvc", "-l", "dotmesh.io/role=pool", "-o", "jsonpath={.items[*].metadata.name}"))
 	kept.commit(t, "before the power went")
+	before := readHistories(t)
 	var all sync.WaitGroup
 	for _, old := range suite.cluster.Nodes() {
 		all.Go(func() { replace(t, old, func() {}) })
@@ -169,6 +179,7 @@ func sceneAllNodesAreReplaced(t *testing.T) {
 			return err
 		})
 	}
+	before.check(t)
 	kept.check(t)
 	checkMisuses(t)
 }

@@ -20,7 +20,7 @@ func sceneLocalIsUninstalled(t *testing.T) {
 	sys := kube{t: t, ns: system}
 	ctx, cancel := inTime(t, 15*time.Minute)
 	defer cancel()
-	for _, args := range documented(t, "deploy/README.md", "\nTo uninstall and keep all data", "\nthen what else is in the file") {
+	for _, args := range documented(t, "deploy/README.md", "\nTo uninstall and keep all data", "\nWhere a wait ends without success") {
 		if _, err := suite.cluster.Kubectl(ctx, args...); err != nil {
 			t.Fatal(err)
 		}
@@ -30,6 +30,10 @@ func sceneLocalIsUninstalled(t *testing.T) {
 		if err != nil || strings.TrimSpace(out) != "/var/lib/dotmesh/pool.pool" {
 			t.Errorf("on %s there is %q, want the pool's file alone (%v)", node.Name(), out, err)
 		}
+	}
+	sys.kubectl("get", "secret", "dotmesh", "dotmesh-ca") // the Namespace stays, and what is in it
+	if left := sys.kubectl("get", "deployments,daemonsets,statefulsets,poddisruptionbudgets,services", "-o", "name"); left != "" {
+		t.Errorf("there is still %s", left)
 	}
 	objects, err := oneLocalPool.objects(suite, lab.DotmeshImage)
 	if err != nil {
@@ -57,6 +61,7 @@ func documented(t *testing.T, file, from, to string) (commands [][]string) {
 	section, _, ends := strings.Cut(section, to)
 	for line := range strings.Lines(section) {
 		if command, is := strings.CutPrefix(line, "    kubectl "); is {
+			command = strings.ReplaceAll(command, " -f deploy/", " -f "+suite.repo+"/deploy/")
 			commands = append(commands, words(command))
 		}
 	}

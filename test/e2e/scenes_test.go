@@ -39,7 +39,7 @@ func TestScenes(t *testing.T) {
 		{"6PowerCut", scenePowerCut},
 		{"10Recovery", sceneRecovery},
 		{"NothingIsLeftAtTheEnd", sceneNothingIsLeft},
-		{"NoVerbIsUnused", sceneNoVerbIsUnused},
+		{"NoVerbIsUnused", noVerbIsUnused("dotmesh-controller", "dotmesh-lab.yaml")},
 	} {
 		t.Run(s.name, s.play)
 	}

@@ -331,13 +331,13 @@ func (w *world) kubectl(ctx context.Context, args ...string) error {
 	return err
 }
 
-func (w *world) close() {
-	if w.cluster != nil && !w.keep {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := w.cluster.Down(ctx); err != nil {
-			fmt.Fprintln(os.Stderr, "e2e:", err)
-		}
+// close takes the cluster down. Its error tells of disks that were detached in use, too.
+func (w *world) close() error {
+	defer os.RemoveAll(w.work)
+	if w.cluster == nil || w.keep {
+		return nil
 	}
-	_ = os.RemoveAll(w.work)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return w.cluster.Down(ctx)
 }

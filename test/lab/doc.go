@@ -39,5 +39,5 @@
 //	LAB_ACCEL  QEMU's -accel; default tcg,thread=multi (/dev/kvm can exist and hang a stock kernel)
 //	LAB_MEM    MiB of memory per machine, default 1536, of a cluster 2560
 //	LAB_CPUS   processors per machine, default 2, of a cluster of several nodes 1
-//	LAB_SLOTS  machines that may run at once on this host, default 3; others wait
+//	LAB_SLOTS  machines that may run at once on this host, default 4; others wait
 package lab

@@ -45,7 +45,7 @@ func HostEnv(w io.Writer) (Env, error) {
 		name     string
 		fallback int
 		to       *int
-	}{{"LAB_MEM", 0, &e.MemMB}, {"LAB_CPUS", 0, &e.CPUs}, {"LAB_SLOTS", 3, &e.Slots}} {
+	}{{"LAB_MEM", 0, &e.MemMB}, {"LAB_CPUS", 0, &e.CPUs}, {"LAB_SLOTS", 4, &e.Slots}} {
 		*n.to = n.fallback
 		v := os.Getenv(n.name)
 		if v == "" {
