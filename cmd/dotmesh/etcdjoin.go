@@ -14,6 +14,7 @@ type etcdJoinOptions struct {
 	tls      etcdTLS
 	state    string
 	settings string
+	look     bool
 }
 
 func newEtcdJoinCommand() *cobra.Command {
@@ -23,10 +24,12 @@ func newEtcdJoinCommand() *cobra.Command {
 		Short: "Wait until a member of etcd may be started on its directory",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch o.state {
-			case "new": // there is nobody to ask
+			switch {
+			case o.look:
+				return logged(cmd.Context(), cmd.Name(), o.settings, o.join.Look)
+			case o.state == "new": // there is nobody to ask
 				return nil
-			case "existing":
+			case o.state == "existing":
 				o.join.TLS = o.tls.read
 				return logged(cmd.Context(), cmd.Name(), o.settings, o.join.Wait)
 			}
@@ -42,6 +45,7 @@ func (o *etcdJoinOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.join.PeerURL, "peer-url", "", "what the other members reach it by")
 	f.StringSliceVar(&o.join.Endpoints, "endpoints", nil, "client URLs of the cluster")
 	f.StringVar(&o.state, "state", "", "as etcd's --initial-cluster-state: of a new cluster nobody is asked")
+	f.BoolVar(&o.look, "look", false, "only look whether there is data, and end when that is known: on a disk that does not answer, never")
 	o.tls.addFlags(f)
 	addSettingsFlag(f, &o.settings)
 }

@@ -42,11 +42,12 @@ func (t told) Warning(on *corev1.ObjectReference, reason, note string) {
 // scheduler and kubelet.
 type world struct {
 	*Reconciler
-	t      *testing.T
-	direct client.Client
-	etcd   *fakeEtcd
-	events told
-	data   map[string]string
+	t        *testing.T
+	direct   client.Client
+	etcd     *fakeEtcd
+	events   told
+	data     map[string]string
+	registry *prometheus.Registry
 	// kill is how often, of ten, the operator dies right after it changed something.
 	kill int
 	// ahead is how much later it is for the operator.
@@ -67,11 +68,12 @@ func newWorld(t *testing.T, data map[string]string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := NewMetrics(prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	m, err := NewMetrics(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, direct: direct, etcd: newFakeEtcd(t), events: make(told, 1000), data: data}
+	w := &world{t: t, direct: direct, etcd: newFakeEtcd(t), events: make(told, 1000), data: data, registry: registry}
 	chance := rand.New(rand.NewPCG(1, 2))
 	dies := func(err error) error {
 		if err == nil && chance.IntN(10) < w.kill {

@@ -23,8 +23,8 @@ type State struct {
 	// Misplaced tells that the first volume is waited for from a class that is no longer
 	// the configuration's.
 	Misplaced bool
-	// Replicas are those of the StatefulSet.
-	Replicas int
+	// Kept are the ordinals that the StatefulSet has pods for.
+	Kept Ordinals
 	// Answers tells whether etcd told its Members.
 	Answers bool
 	Members []members.Member
@@ -107,7 +107,7 @@ const (
 	MarkClaim      Action = "mark claim"      // Ordinal, Member
 	DeleteClaim    Action = "delete claim"    // Ordinal; with its pod
 	MakeAnew       Action = "make anew"       // the StatefulSet, with its first pod and claim
-	Scale          Action = "scale"           // Ordinal: the highest
+	Scale          Action = "scale"           // Keep
 	AddMember      Action = "add member"      // Ordinal
 	Promote        Action = "promote member"  // Ordinal, Member
 	Remove         Action = "remove member"   // Ordinal, Member
@@ -121,6 +121,7 @@ type Step struct {
 	Member    members.ID
 	Node      string
 	Bootstrap Bootstrap
+	Keep      Ordinals
 	// Why tells what is waited for; "" when all is well. Act: a person must do
 	// something.
 	Why string
@@ -210,37 +211,6 @@ func (s State) unwell() []int {
 		}
 	}
 	return all
-}
-
-// replicas has the StatefulSet keep a pod for each member: of those that it lacks it would
-// make none, whoever scaled it or deleted it.
-func (s State) replicas() (Step, bool) {
-	if needed := s.needed(); s.Replicas < needed {
-		return Step{Do: Scale, Ordinal: needed - 1}, true
-	}
-	return Step{}, false
-}
-
-// needed is how many replicas hold a pod for all that is, or may be, a member's.
-func (s State) needed() int {
-	all := s.begun()
-	for _, m := range s.Members {
-		if ordinal, ours := ordinalOf(m); ours {
-			all = append(all, ordinal)
-		}
-	}
-	for ordinal := range s.Volumes {
-		all = append(all, ordinal)
-	}
-	for ordinal, of := range s.Claims {
-		if of != 0 { // others may be left of a StatefulSet that somebody scaled
-			all = append(all, ordinal)
-		}
-	}
-	if len(all) == 0 {
-		return 0
-	}
-	return slices.Max(all) + 1
 }
 
 // begun are the members that the ConfigMap knows; the first, if it knows none.
@@ -337,7 +307,7 @@ func (s State) learner() (Step, bool) {
 		volume, exists := s.Volumes[ordinal]
 		pod := s.Pods[ordinal]
 		switch {
-		case s.Local && exists && s.lost(volume), s.homeless(m):
+		case s.Local && exists && s.lost(volume), s.homeless(m), m.Name != "" && pod.Empty && !m.Healthy && !pod.Deleting:
 			return Step{Do: Remove, Ordinal: ordinal, Member: m.ID}, true
 		case s.Local && !exists:
 			return s.createVolume(ordinal, m.ID), true

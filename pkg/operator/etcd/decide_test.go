@@ -46,7 +46,7 @@ func nodes(names ...string) []Node {
 // running is a local cluster, member i on the i-th node.
 func running(on []Node, all ...members.Member) State {
 	s := State{
-		Namespace: namespace, Local: true, Nodes: on, Replicas: len(all), Answers: true, Members: all,
+		Namespace: namespace, Local: true, Nodes: on, Kept: Ordinals{Count: len(all)}, Answers: true, Members: all,
 		Begun:   &Bootstrap{initialCluster(all), true},
 		Volumes: map[int]Volume{}, Pods: map[int]Pod{},
 	}
@@ -130,8 +130,8 @@ func TestBeginningAndGrowing(t *testing.T) {
 		{"begun, a volume", with(begun(), func(s *State) { s.Volumes = map[int]Volume{0: {Node: "a"}} }), "scale 0"},
 		{"begun, the volume's node gone", with(begun(), func(s *State) { s.Volumes = map[int]Volume{0: {Node: "z"}} }), "delete volume 0"},
 		{"begun, volumes are the class's", with(begun(), func(s *State) { s.Local = false }), "scale 0"},
-		{"starting", with(begun(), func(s *State) { s.Volumes, s.Replicas = map[int]Volume{0: {Node: "a"}}, 1 }), "wait: etcd does not answer"},
-		{"on a class that is no longer the configuration's", with(begun(), func(s *State) { s.Local, s.Misplaced, s.Replicas = false, true, 1 }), "make anew 0"},
+		{"starting", with(begun(), func(s *State) { s.Volumes, s.Kept = map[int]Volume{0: {Node: "a"}}, Ordinals{Count: 1} }), "wait: etcd does not answer"},
+		{"on a class that is no longer the configuration's", with(begun(), func(s *State) { s.Local, s.Misplaced, s.Kept.Count = false, true, 1 }), "make anew 0"},
 		{"it has answered on that", with(running(nodes("a"), voter(0)), func(s *State) { silent(s); s.Local, s.Misplaced, s.Volumes = false, true, nil }), "wait: etcd does not answer"},
 		{"it answers on that", with(running(nodes("a"), voter(0)), func(s *State) { s.Local, s.Misplaced, s.Volumes = false, true, nil }), "wait"},
 		{"it answers", with(running(nodes("a"), voter(0)), func(s *State) { s.Begun.Existing = false }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 existing"},
@@ -159,13 +159,13 @@ func TestBeginningAndGrowing(t *testing.T) {
 		{"added, the ConfigMap does not say so", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Begun.Cluster = "old" }), "write bootstrap"},
 		{"added, no volume", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { delete(s.Volumes, 1) }), "create volume 1 on b for 101"},
 		{"added, no node", with(running(nodes("a"), voter(0), added(1)), func(s *State) { delete(s.Volumes, 1) }), "remove member 1 101"},
-		{"added, no pod", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Replicas = 1 }), "scale 1"},
+		{"added, no pod", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Kept.Count = 1 }), "scale 1"},
 		{"added, starting", running(nodes("a", "b", "c"), voter(0), added(1)), "wait: dotmesh-etcd-cluster-1 is joining"},
 		{"added, its image is broken and mended", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Pods[1] = Pod{Outdated: true} }), "restart pod 1"},
 		{"a learner", running(nodes("a", "b", "c"), voter(0), learner(1)), "promote member 1 101"},
 		{"added, and does not come up", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Pods[1] = Pod{Broken: true, Stuck: true} }), "wait, act: dotmesh-etcd-cluster-1 joins etcd and does not come up"},
 		{"a learner's node goes", running(nodes("a"), voter(0), down(learner(1))), "remove member 1 101"},
-		{"a volume of the class's provisioner", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Local, s.Volumes, s.Replicas = false, nil, 1 }), "scale 1"},
+		{"a volume of the class's provisioner", with(running(nodes("a", "b", "c"), voter(0), added(1)), func(s *State) { s.Local, s.Volumes, s.Kept.Count = false, nil, 1 }), "scale 1"},
 	})
 }
 
@@ -228,7 +228,7 @@ func TestLosing(t *testing.T) {
 			s.Members = s.Members[1:]
 			s.Begun.Cluster = initialCluster(s.Members)
 			delete(s.Volumes, 0)
-		}), "wait"},
+		}), "scale 1 to 2"},
 		{"moved, and three nodes later", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) {
 			s.Members = s.Members[1:]
 			s.Begun.Cluster = initialCluster(s.Members)
@@ -240,7 +240,7 @@ func TestLosing(t *testing.T) {
 			s.Members = s.Members[:2]
 			s.Begun.Cluster = initialCluster(s.Members)
 		}), "delete volume 2"},
-		{"removed, its volume is gone", with(running(nodes("a", "b", "d"), voter(0), voter(1)), func(s *State) { s.Replicas = 3; s.Pods[2] = Pod{} }), "add member 2"},
+		{"removed, its volume is gone", with(running(nodes("a", "b", "d"), voter(0), voter(1)), func(s *State) { s.Kept.Count = 3; s.Pods[2] = Pod{} }), "add member 2"},
 		{"added again, its old volume is there", with(running(nodes("a", "b", "d"), voter(0), voter(1), added(2)), func(s *State) { s.Volumes[2] = Volume{Node: "c", Member: 7} }), "delete volume 2"},
 		{"a backup was restored in its place", with(running(nodes("a"), voter(0)), func(s *State) { s.Volumes[0] = Volume{Node: "a", Member: 7} }), "mark volume 0 of 100"},
 
@@ -288,7 +288,8 @@ func TestLosingData(t *testing.T) {
 		{"not for long", with(three(), func(s *State) { emptied(s); s.Pods[2] = Pod{Empty: true} }), "wait: 2 of 3"},
 		{"it is well, and what is known of the pod is old", with(three(), func(s *State) { emptied(s); s.Members[2] = voter(2) }), "wait"},
 		{"another is down", with(three(), func(s *State) { emptied(s); s.Members[1] = down(voter(1)) }), "wait: 1 of 3"},
-		{"a learner may begin again", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(learner(2))), func(s *State) { s.Pods[2] = Pod{Empty: true, Broken: true} }), "wait: dotmesh-etcd-cluster-2 is joining"},
+		{"a learner lost its data", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(learner(2))), func(s *State) { s.Pods[2] = Pod{Empty: true, Broken: true} }), "remove member 2 102"},
+		{"a learner without data was never started", with(running(nodes("a", "b", "c"), voter(0), voter(1), added(2)), func(s *State) { s.Pods[2] = Pod{Node: "c", Empty: true, Broken: true} }), "wait: dotmesh-etcd-cluster-2 is joining"},
 	})
 }
 
@@ -358,7 +359,7 @@ func TestToldOf(t *testing.T) {
 		{"one of two", with(running(nodes("a", "b", "c"), voter(0), down(voter(1))), func(s *State) { s.Ill = true }), "wait, act: etcd gets another member when all that it has are well" + look},
 		{"no answer for long", with(with(three(), silent), ill), "wait, act: etcd does not answer" + why + look},
 		{"no answer", with(with(three(), silent), trouble), "wait: etcd does not answer" + why},
-		{"it was never begun", State{Namespace: namespace, Begun: &Bootstrap{Cluster: "x"}, Replicas: 1, Ill: true, Pods: map[int]Pod{0: {Trouble: "no node takes it"}}},
+		{"it was never begun", State{Namespace: namespace, Begun: &Bootstrap{Cluster: "x"}, Kept: Ordinals{Count: 1}, Ill: true, Pods: map[int]Pod{0: {Trouble: "no node takes it"}}},
 			"wait, act: etcd does not answer (dotmesh-etcd-cluster-0: no node takes it)" + look},
 		{"it joins and does not come up", with(running(nodes("a", "b", "c"), voter(0), voter(1), added(2)), func(s *State) { trouble(s); s.Pods[2] = Pod{Trouble: s.Pods[2].Trouble, Stuck: true} }), "wait, act: dotmesh-etcd-cluster-2 joins etcd and does not come up" + why + ", and until it does"},
 		{"all are well by now", with(three(), func(s *State) { s.Ill = true }), "wait"},
@@ -420,14 +421,23 @@ func TestBegunOnce(t *testing.T) {
 		{"it is deleted, and all nodes are gone", with(deleted(three()), func(s *State) { s.Nodes = nodes("d") }), "write bootstrap " + existing},
 		{"it says that nothing is begun", with(with(three(), silent), func(s *State) { s.Begun.Existing = false }), "write bootstrap " + existing},
 		{"written again", with(with(three(), silent), func(s *State) { s.Begun = &Bootstrap{initialCluster(s.known()), true} }), "wait: etcd does not answer"},
-		{"all was deleted", with(deleted(three()), func(s *State) { s.Volumes, s.Pods, s.Replicas = nil, nil, 0 }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 new"},
-		{"all was deleted, the class's volumes", with(deleted(claimed()), func(s *State) { s.Claims, s.Pods, s.Replicas = nil, nil, 0 }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 new"},
+		{"all was deleted", with(deleted(three()), func(s *State) { s.Volumes, s.Pods, s.Kept.Count = nil, nil, 0 }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 new"},
+		{"all was deleted, the class's volumes", with(deleted(claimed()), func(s *State) { s.Claims, s.Pods, s.Kept.Count = nil, nil, 0 }), "write bootstrap dotmesh-etcd-cluster-0=https://dotmesh-etcd-cluster-0.dotmesh-etcd-cluster.dotmesh.svc:2380 new"},
 	})
 }
 
 // TestReplicas: whoever scales the StatefulSet, or deletes it, all members keep a pod.
 func TestReplicas(t *testing.T) {
-	scaled := func(n int) func(*State) { return func(s *State) { s.Replicas = n } }
+	scaled := func(n int) func(*State) { return func(s *State) { s.Kept.Count = n } }
+	// second is alone, with so many pods from the first on.
+	second := func(count, first int) State {
+		return with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
+			s.Members = s.Members[1:]
+			s.Begun.Cluster = initialCluster(s.Members)
+			delete(s.Volumes, 0)
+			s.Kept = Ordinals{first, count}
+		})
+	}
 	decide(t, []decision{
 		{"scaled to two of three", with(three(), scaled(2)), "scale 2"},
 		{"scaled to one of three, no answer", with(with(three(), silent), scaled(1)), "scale 2"},
@@ -436,34 +446,40 @@ func TestReplicas(t *testing.T) {
 		{"the first was removed, no answer", with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
 			silent(s)
 			s.Begun.Cluster = initialCluster([]members.Member{voter(1)})
-			s.Replicas, s.Volumes = 1, nil
+			s.Kept.Count, s.Volumes = 1, nil
 		}), "scale 1"},
 		{"scaled to more", with(three(), scaled(5)), "scale 2"},
-		{"scaled to more, on the class's volumes", with(claimed(), func(s *State) { s.Replicas, s.Claims[3], s.Claims[4] = 5, 0, 0 }), "scale 2"},
+		{"scaled to more, on the class's volumes", with(claimed(), func(s *State) { s.Kept.Count, s.Claims[3], s.Claims[4] = 5, 0, 0 }), "scale 2"},
 		{"scaled to more, no answer", with(with(three(), silent), scaled(5)), "wait: etcd does not answer"},
 		{"one is not well", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), scaled(5)), "wait: 2 of 3"},
 		{"claims are left of more", with(claimed(), func(s *State) { s.Claims[3] = 0 }), "wait"},
 		{"two became one", with(running(nodes("a", "b"), voter(0)), scaled(2)), "scale 0"},
-		{"two became one, and the volume of the second is there", with(running(nodes("a", "b"), voter(0)), func(s *State) { s.Replicas, s.Volumes[1] = 2, Volume{Node: "b", Member: 101} }), "delete volume 1"},
-		{"the first became the second", with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
-			s.Members = s.Members[1:]
+		{"two became one, and the volume of the second is there", with(running(nodes("a", "b"), voter(0)), func(s *State) { s.Kept.Count, s.Volumes[1] = 2, Volume{Node: "b", Member: 101} }), "delete volume 1"},
+		{"the first became the second", second(2, 0), "scale 1 to 2"},
+		{"the first became the second, which is the first pod now", second(2, 1), "scale 1 to 1"},
+		{"a member with a number that nobody gave", with(claimed(), func(s *State) { s.Members[2].PeerURL = peerURL(namespace, mostOrdinals) }), "wait, act: etcd has a member"},
+		{"the only member is the second", second(1, 1), "wait"},
+		{"somebody scaled to a pod that is no member's", second(1, 0), "scale 1"},
+		{"somebody moved the first pod on", with(three(), func(s *State) { s.Kept.First = 2 }), "scale 4"},
+		{"the second gets two beside it again", with(second(1, 1), func(s *State) {
+			s.Nodes = nodes("a", "b", "c")
+			s.Members = []members.Member{added(0), s.Members[0]}
 			s.Begun.Cluster = initialCluster(s.Members)
-			delete(s.Volumes, 0)
-		}), "wait"},
-		{"the third's place is waited for", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) { notReady(&s.Nodes[2]); s.Replicas = 3 }), "scale 1"},
+		}), "scale 1"},
+		{"the third's place is waited for", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) { notReady(&s.Nodes[2]); s.Kept.Count = 3 }), "scale 1"},
 	})
 	for what, tt := range map[string]struct {
 		s    State
-		want int
+		want Ordinals
 	}{
-		"nothing is there":          {State{}, 0},
-		"begun":                     {State{Begun: &Bootstrap{Cluster: "x"}}, 1},
-		"only the ConfigMap knows":  {State{Begun: three().Begun}, 3},
-		"only the volumes are left": {State{Volumes: map[int]Volume{1: {}}}, 2},
-		"only the claims are left":  {State{Claims: claimed().Claims}, 3},
+		"nothing is there":          {State{}, Ordinals{}},
+		"begun":                     {State{Begun: &Bootstrap{Cluster: "x"}}, Ordinals{0, 1}},
+		"only the ConfigMap knows":  {State{Begun: three().Begun}, Ordinals{0, 3}},
+		"only the volumes are left": {State{Volumes: map[int]Volume{1: {}}}, Ordinals{1, 1}},
+		"only the claims are left":  {State{Claims: claimed().Claims}, Ordinals{0, 3}},
 	} {
 		if got := tt.s.needed(); got != tt.want {
-			t.Errorf("%s: made with %d replicas, want %d", what, got, tt.want)
+			t.Errorf("%s: made with %v, want %v", what, got, tt.want)
 		}
 	}
 }
@@ -480,6 +496,12 @@ func text(s Step) string {
 		return fmt.Sprintf("%s %d of %d", s.Do, s.Ordinal, s.Member)
 	case Promote, Remove:
 		return fmt.Sprintf("%s %d %d", s.Do, s.Ordinal, s.Member)
+	}
+	if s.Do == Scale && s.Keep.First > 0 {
+		return fmt.Sprintf("%s %d to %d", s.Do, s.Keep.First, s.Keep.last())
+	}
+	if s.Do == Scale {
+		return fmt.Sprintf("%s %d", s.Do, s.Keep.last())
 	}
 	return fmt.Sprintf("%s %d", s.Do, s.Ordinal)
 }

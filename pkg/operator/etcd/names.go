@@ -42,8 +42,18 @@ func peerURL(namespace string, ordinal int) string {
 func ordinalOf(m members.Member) (int, bool) {
 	host, _, _ := strings.Cut(strings.TrimPrefix(m.PeerURL, "https://"), ".")
 	number, ok := strings.CutPrefix(host, Name+"-")
-	ordinal, err := strconv.Atoi(number)
-	return ordinal, ok && err == nil && ordinal >= 0
+	ordinal, valid := parseOrdinal(number)
+	return ordinal, ok && valid
+}
+
+// mostOrdinals is more than members ever take: an ordinal is that of a member, or the
+// lowest that is free. Others are somebody's mistake, and a pod for each up to them, and
+// its claim, would be made by it.
+const mostOrdinals = 16
+
+func parseOrdinal(s string) (int, bool) {
+	ordinal, err := strconv.Atoi(s)
+	return ordinal, err == nil && ordinal >= 0 && ordinal < mostOrdinals
 }
 
 // initialCluster is what a member that joins must be told: all members, and

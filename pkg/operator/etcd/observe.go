@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -153,8 +152,8 @@ func (r *Reconciler) observeVolumes(ctx context.Context, o *observed) error {
 	}
 	for i := range volumes.Items {
 		v := &volumes.Items[i]
-		ordinal, err := strconv.Atoi(v.Labels[ordinalLabel])
-		if ref := v.Spec.ClaimRef; err != nil || ref == nil || ref.Namespace != r.Spec.Namespace {
+		ordinal, valid := parseOrdinal(v.Labels[ordinalLabel])
+		if ref := v.Spec.ClaimRef; !valid || ref == nil || ref.Namespace != r.Spec.Namespace {
 			continue
 		}
 		// There is one for each member; should there be more, the older goes first.
@@ -177,8 +176,8 @@ func (r *Reconciler) observeClaims(ctx context.Context, o *observed) error {
 	}
 	for i := range claims.Items {
 		c := &claims.Items[i]
-		ordinal, err := strconv.Atoi(c.Name[strings.LastIndexByte(c.Name, '-')+1:])
-		if err != nil || c.Name != claimName(ordinal) {
+		ordinal, valid := parseOrdinal(c.Name[strings.LastIndexByte(c.Name, '-')+1:])
+		if !valid || c.Name != claimName(ordinal) {
 			continue
 		}
 		o.claims[ordinal] = c
@@ -219,8 +218,8 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 	now, joining := r.Now(), map[string]time.Time{}
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		ordinal, err := strconv.Atoi(p.Labels["apps.kubernetes.io/pod-index"])
-		if err != nil || p.Name != podName(ordinal) {
+		ordinal, valid := parseOrdinal(p.Labels["apps.kubernetes.io/pod-index"])
+		if !valid || p.Name != podName(ordinal) {
 			continue
 		}
 		o.pods[ordinal] = p

@@ -63,16 +63,48 @@ func TestMetrics(t *testing.T) {
 		{"no answer", with(three(), silent), 3, 0},
 	} {
 		m.observed(tt.s)
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := map[string]float64{}
-		for _, f := range families {
-			got[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
-		}
+		got := gauges(t, registry)
 		if got["dotmesh_operator_etcd_members"] != tt.members || got["dotmesh_operator_etcd_members_healthy"] != tt.healthy {
 			t.Errorf("%s: got %v", tt.what, got)
+		}
+	}
+}
+
+func gauges(t *testing.T, from *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := from.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		got[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+	}
+	return got
+}
+
+// TestWhoWaitsWithoutData: who only looks has not said that there is none.
+func TestWhoWaitsWithoutData(t *testing.T) {
+	node := &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}}}
+	running := func(name string) *corev1.Pod {
+		return &corev1.Pod{Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{
+			{Name: name, ContainerID: "containerd://1", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}},
+		}}}
+	}
+	for _, tt := range []struct {
+		what string
+		pod  *corev1.Pod
+		on   *corev1.Node
+		want string
+	}{
+		{"it looks, on a disk that does not answer", running(lookContainer), node, ""},
+		{"it waits", running(joinContainer), node, "containerd://1"},
+		{"it waits, as its node told long ago", running(joinContainer), &corev1.Node{}, ""},
+		{"its node is gone", running(joinContainer), nil, ""},
+		{"it is over", &corev1.Pod{}, node, ""},
+	} {
+		if got := joins(tt.pod, tt.on); got != tt.want {
+			t.Errorf("%s: got %q", tt.what, got)
 		}
 	}
 }

@@ -42,15 +42,6 @@ func (s State) resize() (Step, bool) {
 	return Step{Do: AddMember, Ordinal: next}, true
 }
 
-// spare takes away the pods after the last member's: they wait for ever, and the budget
-// counts them as members that are away, so that no node of another could be drained.
-func (s State) spare() (Step, bool) {
-	if needed := s.needed(); s.Replicas > needed {
-		return Step{Do: Scale, Ordinal: needed - 1}, true
-	}
-	return Step{}, false
-}
-
 // size is the number of members that there should be: three where as many nodes can have
 // one for good, whether they take it just now or not.
 func (s State) size() int {

@@ -16,6 +16,7 @@ const (
 	serverTLS = "/etc/etcd/server"
 	peerTLS   = "/etc/etcd/peer"
 
+	lookContainer = "look"
 	joinContainer = "join"
 )
 
@@ -32,7 +33,7 @@ func (s Spec) pod() corev1.PodSpec {
 			RunAsUser:      &root, // the directory on the host is root's
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
-		InitContainers: []corev1.Container{s.join()},
+		InitContainers: []corev1.Container{s.look(), s.join()},
 		Containers:     []corev1.Container{s.etcd(), s.snapshots()},
 		Volumes: []corev1.Volume{
 			secretVolume("server-tls", pki.SecretEtcdServer),
@@ -118,8 +119,17 @@ func bootstrapEnv() []corev1.EnvFromSource {
 	return []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: Name}}}}
 }
 
-// join ends when etcd may be started in this pod, which is never while it is a voter
-// without its data: of that, etcd itself would make nothing. It guards the pod's start,
+// look ends when it is known whether there is data. A disk that does not answer keeps it,
+// and not join: who waits there is taken for one without data.
+func (s Spec) look() corev1.Container {
+	c := s.join()
+	c.Name = lookContainer
+	c.Args = append([]string{"--look"}, c.Args...)
+	return c
+}
+
+// join ends when etcd may be started in this pod, which is never while it is a member that
+// has lost its data: of that, etcd itself would make nothing. It guards the pod's start,
 // and not that of the container beside it that ended and is run again.
 func (s Spec) join() corev1.Container {
 	return corev1.Container{

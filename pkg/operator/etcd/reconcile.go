@@ -79,7 +79,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return b.Complete(r)
 }
 
-// Reconcile keeps the objects as they should be and takes one step.
+// Reconcile takes one step.
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -87,19 +87,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if err != nil || !known {
 		return reconcile.Result{RequeueAfter: later}, err
 	}
-	o, err := r.observe(ctx, cfg)
+	o, cluster, err := r.look(ctx, cfg)
 	if err != nil {
-		return reconcile.Result{}, fmt.Errorf("look at etcd: %w", err)
-	}
-	if o.spec.Trust == "" {
-		return reconcile.Result{RequeueAfter: later}, nil // the certificates come first
-	}
-	if err := r.ensure(ctx, o); err != nil {
-		return reconcile.Result{}, fmt.Errorf("make etcd's objects: %w", err)
-	}
-	cluster, err := r.ask(ctx, o)
-	if err != nil {
+		r.Metrics.unasked()
 		return reconcile.Result{}, err
+	}
+	if cluster == nil {
+		return reconcile.Result{RequeueAfter: later}, nil // the certificates come first
 	}
 	defer cluster.Close()
 	step := Next(o.state)
@@ -118,6 +112,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 		return reconcile.Result{}, fmt.Errorf("%s of etcd's %s: %w", step.Do, podName(step.Ordinal), err)
 	}
 	return reconcile.Result{RequeueAfter: soon}, nil
+}
+
+// look keeps the objects as they should be, and tells what there is. There is no Cluster
+// to ask before there are certificates.
+func (r *Reconciler) look(ctx context.Context, cfg config.Config) (*observed, Cluster, error) {
+	o, err := r.observe(ctx, cfg)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look at etcd: %w", err)
+	}
+	if o.spec.Trust == "" {
+		return o, nil, nil
+	}
+	if err := r.ensure(ctx, o); err != nil {
+		return nil, nil, fmt.Errorf("make etcd's objects: %w", err)
+	}
+	cluster, err := r.ask(ctx, o)
+	return o, cluster, err
 }
 
 // ask adds to what is observed what etcd says of itself.
@@ -178,8 +189,7 @@ func (r *Reconciler) ensure(ctx context.Context, o *observed) error {
 		return err
 	}
 	set := o.spec.StatefulSet()
-	replicas := int32(o.state.needed()) // fewer would end pods that it adopts
-	set.Spec.Replicas = &replicas
+	o.state.needed().of(set) // fewer would end pods that it adopts
 	o.set = &appsv1.StatefulSet{}
 	err := r.keep(ctx, set, o.set, func(found client.Object) {
 		found.(*appsv1.StatefulSet).Spec.Template = set.Spec.Template
@@ -187,7 +197,7 @@ func (r *Reconciler) ensure(ctx context.Context, o *observed) error {
 	if o.set.Name == "" {
 		o.set = set
 	}
-	o.state.Replicas = int(*o.set.Spec.Replicas)
+	o.state.Kept = ordinalsKept(o.set)
 	return err
 }
 

@@ -7,9 +7,14 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 )
 
 // TestScaled: a StatefulSet that somebody scales, or deletes, gets back a pod for each
@@ -64,6 +69,45 @@ func TestScaled(t *testing.T) {
 		if uid != before[ordinal] {
 			t.Errorf("%s was made anew", podName(ordinal))
 		}
+	}
+}
+
+// TestOnlyMemberIsTheSecond: one that moved from node to node is alone, so that it can be
+// drained and rolled as it was before, and others come beside it again.
+func TestOnlyMemberIsTheSecond(t *testing.T) {
+	w := newWorld(t, map[string]string{})
+	w.addNode("z")
+	w.until("one node", w.members("z"))
+	w.addNode("a")
+	w.patchNode("z", func(n *corev1.Node) { n.Spec.Unschedulable = true })
+	w.until("moved", w.members("a"))
+	w.until("one pod, which may go", func() bool {
+		var budget policyv1.PodDisruptionBudget
+		if err := w.get(t.Context(), Name, &budget); err != nil {
+			t.Fatal(err)
+		}
+		pods := w.pods()
+		return len(pods) == 1 && w.ordinal(pods[0]) == 1 && budget.Status.DisruptionsAllowed == 1 && budget.Status.ExpectedPods == 1
+	})
+	w.Spec.Image = "etcd:2"
+	w.until("rolled", func() bool {
+		pods := w.pods()
+		return w.etcd.well() == 1 && len(pods) == 1 && pods[0].Spec.Containers[0].Image == "etcd:2"
+	})
+	w.addNode("b")
+	w.addNode("c")
+	w.until("three nodes", w.members("a", "b", "c"))
+	if err := w.direct.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: pki.SecretEtcdClient}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Reconcile(t.Context(), reconcile.Request{}); err == nil {
+		t.Error("etcd was asked without a certificate")
+	}
+	if got := gauges(t, w.registry); got["dotmesh_operator_etcd_members"] != 3 || got["dotmesh_operator_etcd_members_healthy"] != 0 {
+		t.Errorf("nobody asked etcd, and it is said to be %v", got)
+	}
+	if kept := ordinalsKept(w.set()); kept != (Ordinals{0, 3}) {
+		t.Errorf("the StatefulSet keeps %v", kept)
 	}
 }
 

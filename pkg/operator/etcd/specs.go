@@ -122,6 +122,24 @@ func (s Spec) StatefulSet() *appsv1.StatefulSet {
 	return set
 }
 
+// of has a StatefulSet keep a pod for each of these.
+func (o Ordinals) of(set *appsv1.StatefulSet) {
+	count := int32(o.Count)
+	set.Spec.Replicas, set.Spec.Ordinals = &count, nil
+	if o.First > 0 {
+		set.Spec.Ordinals = &appsv1.StatefulSetOrdinals{Start: int32(o.First)}
+	}
+}
+
+// ordinalsKept are those that a StatefulSet of the API server's has pods for.
+func ordinalsKept(set *appsv1.StatefulSet) Ordinals {
+	kept := Ordinals{Count: int(*set.Spec.Replicas)}
+	if set.Spec.Ordinals != nil {
+		kept.First = int(set.Spec.Ordinals.Start)
+	}
+	return kept
+}
+
 func (s Spec) claim() corev1.PersistentVolumeClaimSpec {
 	mode := corev1.PersistentVolumeFilesystem
 	return corev1.PersistentVolumeClaimSpec{

@@ -49,14 +49,20 @@ func TestStatefulSet(t *testing.T) {
 		if slices.ContainsFunc(etcd.Args, func(arg string) bool { return strings.HasPrefix(arg, "--initial-cluster") }) {
 			t.Errorf("%s: the initial cluster is in the arguments, which would restart every member", class)
 		}
-		join := set.Spec.Template.Spec.InitContainers
-		if len(join) != 1 || join[0].Name != joinContainer || join[0].Image != "dotmesh:1" || !join[0].VolumeMounts[0].ReadOnly {
-			t.Fatalf("%s: etcd is started after %+v", class, join)
+		before := set.Spec.Template.Spec.InitContainers
+		if len(before) != 2 || before[0].Name != lookContainer || before[1].Name != joinContainer {
+			t.Fatalf("%s: etcd is started after %+v", class, before)
 		}
+		for _, c := range before {
+			if c.Image != "dotmesh:1" || !c.VolumeMounts[0].ReadOnly || slices.Contains(c.Args, "--look") != (c.Name == lookContainer) {
+				t.Errorf("%s: etcd is started after %+v", class, c)
+			}
+		}
+		join := before[1]
 		for _, arg := range []string{"--state=$(ETCD_INITIAL_CLUSTER_STATE)", "--data-dir=/var/lib/dotmesh/etcd/data", "--endpoints=https://dotmesh-etcd-cluster-client.storage.svc:2379",
 			"--peer-url=https://$(POD_NAME).dotmesh-etcd-cluster.storage.svc:2380"} {
-			if !slices.Contains(join[0].Args, arg) {
-				t.Errorf("%s: it lacks %s: %q", class, arg, join[0].Args)
+			if !slices.Contains(join.Args, arg) {
+				t.Errorf("%s: it lacks %s: %q", class, arg, join.Args)
 			}
 		}
 	}
@@ -66,7 +72,7 @@ func TestStatefulSet(t *testing.T) {
 // them.
 func TestOurContainersFollowTheSettings(t *testing.T) {
 	pod := local().StatefulSet().Spec.Template.Spec
-	for _, c := range []corev1.Container{pod.InitContainers[0], pod.Containers[1]} {
+	for _, c := range []corev1.Container{pod.InitContainers[0], pod.InitContainers[1], pod.Containers[1]} {
 		if c.Image != "dotmesh:1" || !slices.Contains(c.Args, "--settings-dir="+specs.SettingsDir) {
 			t.Errorf("%s of %s: arguments %v", c.Name, c.Image, c.Args)
 		}

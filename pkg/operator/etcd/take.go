@@ -34,8 +34,7 @@ func (r *Reconciler) take(ctx context.Context, o *observed, cluster Cluster, ste
 		return r.makeAnew(ctx, o)
 	case Scale:
 		set := o.set.DeepCopy()
-		replicas := int32(step.Ordinal + 1)
-		set.Spec.Replicas = &replicas
+		step.Keep.of(set)
 		return r.Client.Update(ctx, set)
 	case AddMember:
 		return cluster.AddLearner(ctx, peerURL(r.Spec.Namespace, step.Ordinal))

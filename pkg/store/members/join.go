@@ -34,7 +34,7 @@ type Join struct {
 }
 
 // Wait returns when etcd may be started: at once on a directory with data; else when the
-// cluster knows the member as one that has no vote yet. The log says what is waited for.
+// cluster knows the member as one that was never started. The log says what is waited for.
 // A directory that cannot be read is an error at once: who waits for long is taken for
 // one without data, and removed.
 func (j Join) Wait(ctx context.Context) error {
@@ -60,6 +60,12 @@ func (j Join) Wait(ctx context.Context) error {
 		case <-time.After(every):
 		}
 	}
+}
+
+// Look returns when it is known whether there is data, whatever there is.
+func (j Join) Look(context.Context) error {
+	_, err := j.hasData()
+	return err
 }
 
 // hasData decides as etcd does whether it begins anew.
@@ -93,8 +99,8 @@ func (j Join) mayBegin(ctx context.Context) error {
 	switch {
 	case i < 0:
 		return dot.Precondition("%s holds no data, and etcd has no member %s yet: it is to be added first", j.DataDir, j.PeerURL)
-	case all[i].Name != "" && !all[i].Learner:
-		return dot.Precondition("%s holds no data, and member %s (%016x) of etcd has voted: it is to be removed and added anew, and never started without its data", j.DataDir, all[i].Name, uint64(all[i].ID))
+	case all[i].Name != "": // also of a learner: what the leader has sent it, it does not send again
+		return dot.Precondition("%s holds no data, and member %s (%016x) of etcd had some: it is to be removed and added anew, and never started without its data", j.DataDir, all[i].Name, uint64(all[i].ID))
 	}
 	return nil
 }
