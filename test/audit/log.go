@@ -54,9 +54,9 @@ const (
 	allowed  = "allow"
 )
 
-// Read gives the requests of namespace's ServiceAccounts in a log of the API
-// server, each kind of them once, but for those that were refused before a time. The last line may have been cut off: a log is
-// read while it is written.
+// Read gives the requests of namespace's ServiceAccounts in a log of the API server,
+// each kind of them once, but for those that were refused before a time. The last line
+// may have been cut off: a log is read while it is written.
 func Read(log io.Reader, namespace string, refused time.Time) ([]Request, error) {
 	lines, seen := bufio.NewReader(log), map[Request]bool{}
 	var all []Request

@@ -40,7 +40,7 @@ type Events interface {
 	Normal(on *corev1.ObjectReference, reason, note string)
 }
 
-// Reporter is shown every round.
+// Reporter is called with every round.
 type Reporter interface {
 	Observed(ctx context.Context, o Observation)
 	Failed(action string)

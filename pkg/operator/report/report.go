@@ -17,7 +17,7 @@ import (
 // starting is how long a server is not well without anybody being told.
 const starting = 2 * time.Minute
 
-// Report is shown every observation of the cluster, and tells of it. It is used by
+// Report is called with every observation of the cluster, and tells of it. It is used by
 // one goroutine.
 type Report struct {
 	client  client.Client

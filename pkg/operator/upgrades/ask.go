@@ -31,7 +31,8 @@ type question struct {
 	version, storageMode, nodes string
 }
 
-// query is in without what it holds of ours, and with the question.
+// query gives the parameters of a URL with the question's own, in the place of any of
+// the same names.
 func (q question) query(in url.Values) string {
 	in.Set("version", q.version)
 	in.Set("storageMode", q.storageMode)
