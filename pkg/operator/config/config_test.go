@@ -121,7 +121,7 @@ func TestEveryKey(t *testing.T) {
 			good: map[string]string{"/var/lib/dotmesh": "/var/lib/dotmesh", "/mnt/disk-1/a.b@c+d": "/mnt/disk-1/a.b@c+d", "/...": "/...", "/devices": "/devices", "/run/dotmesh2": "/run/dotmesh2"},
 			bad: map[string]string{"": "absolute", "/": "absolute", "var/lib": "absolute", "/a/../b": `"/b"`, "/a/": `"/a"`, "/a//b": `"/a/b"`, "/a/./b": `"/a/b"`, "../a": "absolute", "/a b": "letters",
 				"/a:b": "letters", "/$(X)": "letters", "/a\x00b": "letters", "/a/#HOSTNAME#": "every node", "/" + long: "255",
-				"/tmp": "above", "/tmp/pools": "not /tmp", "/etc": "not /etc/dotmesh/", "/lib": "not /lib/modules", "/secret": "not /secret", "/proc/1": "not /proc"},
+				"/tmp": "above", "/tmp/pools": "not /tmp", "/etc": "not /etc/dotmesh,", "/etc/dotmesh": "not /etc/dotmesh,", "/etc/dotmesh/pools": "in it", "/lib": "not /lib/modules", "/secret": "not /secret", "/proc/1": "not /proc"},
 		},
 		"pvcPerNode.storageClass": {
 			good: map[string]string{"standard": "standard", "managed-csi.v2": "managed-csi.v2"},

@@ -93,13 +93,11 @@ func (p HostPath) taken() (string, bool) {
 }
 
 // PodDirs are the directories that containers of server and node service have from
-// elsewhere: their mounts (package specs), and what the container runtime puts there.
-// The pods have a HostPath of the configuration beside them, under its own name.
+// elsewhere: their mounts (package specs), those below /etc/dotmesh as one, and what the
+// container runtime puts there. The pods have a HostPath of the configuration beside them,
+// under its own name.
 func PodDirs() []string {
-	return []string{
-		"/dev", "/etc/dotmesh/ca", "/etc/dotmesh/etcd", "/etc/dotmesh/settings", "/etc/dotmesh/tls", "/host",
-		"/lib/modules", "/proc", "/run/dotmesh", "/secret", "/sys", "/tmp",
-	}
+	return []string{"/dev", "/etc/dotmesh", "/host", "/lib/modules", "/proc", "/run/dotmesh", "/secret", "/sys", "/tmp"}
 }
 
 // maxKubeletDir keeps the sockets below it within the 107 bytes that the kernel
