@@ -12,7 +12,7 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/syslog"
 )
 
-// addSettingsFlag is of every role but the server, whose Config has it.
+// addSettingsFlag is of every role.
 func addSettingsFlag(f *pflag.FlagSet, dir *string) {
 	f.StringVar(dir, "settings-dir", "", `directory of the operator's settings, as the ConfigMap "dotmesh-settings" is mounted`)
 }

@@ -1,6 +1,7 @@
 // Command dotmesh runs one of the parts of a dotmesh cluster; its subcommands
-// say which. Only the name of the node, and that of the operator's pod, come from
-// elsewhere: the node's from $NODE_NAME, else the host, the pod's from $POD_NAME.
+// say which. What differs from pod to pod is taken from the environment, where no flag
+// gives it: the node's name from $NODE_NAME, else the host, a server's address from
+// $POD_IP, and the operator's pod, whose image is that of all, from $POD_NAME.
 package main
 
 import (

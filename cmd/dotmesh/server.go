@@ -66,9 +66,9 @@ func addServerFlags(f *pflag.FlagSet, cfg *server.Config, size *poolSize) {
 	f.StringVar(&cfg.ClientCA, "client-ca", "", "PEM file of the CA of other servers' client certificates")
 	f.StringVar(&cfg.PeerName, "peer-name", "dotmesh.dotmesh.svc", "DNS name in the certificates of other servers: that of the Service")
 	f.StringVar(&cfg.SecretDir, "secret-dir", "", "directory with dotmesh-api-key.txt and dotmesh-admin-password.txt, as the Secret \"dotmesh\" is mounted")
-	f.StringVar(&cfg.SettingsDir, "settings-dir", "", "directory of the operator's settings, as the ConfigMap \"dotmesh-settings\" is mounted")
+	addSettingsFlag(f, &cfg.SettingsDir)
 
 	f.StringVar(&cfg.RunDir, "run-dir", "/run/dotmesh", "directory shared with the node service")
 	f.StringVar(&cfg.HostPrefix, "zfs-host-prefix", "", "where the host's root is mounted, to use the host's ZFS commands and modules")
-	f.BoolVar(&cfg.Recover, "recover", false, "fill an empty registry with what the pool holds, then serve")
+	f.BoolVar(&cfg.Recover, "recover", false, "add what the pool holds to a registry that is empty, or that does not know the pool, then serve")
 }
