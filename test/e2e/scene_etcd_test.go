@@ -66,9 +66,14 @@ func sceneEtcdIsLost(t *testing.T) {
 
 	commands := documented(t, "docs/etcd.md", "\n## Beginning again", "\n## ")
 	again, last := commands[:len(commands)-1], commands[len(commands)-1]
-	for i, args := range again {
-		if i == 2 { // `sleep`: servers see the setting
-			time.Sleep(2 * time.Minute)
+	for _, args := range again {
+		if args[0] == "sleep" {
+			pause, err := time.ParseDuration(args[1] + "s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(pause)
+			continue
 		}
 		inSystem(t, 10*time.Minute, func(w *world, ctx context.Context) error { return w.kubectl(ctx, args...) })
 	}

@@ -50,7 +50,7 @@ func sceneLocalIsUninstalled(t *testing.T) {
 }
 
 // documented are the arguments of kubectl in the commands of a document, between two
-// pieces of its text.
+// pieces of its text, and what it sleeps between them, as "sleep" and the seconds.
 func documented(t *testing.T, file, from, to string) (commands [][]string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(suite.repo, file))
@@ -63,6 +63,9 @@ func documented(t *testing.T, file, from, to string) (commands [][]string) {
 		if command, is := strings.CutPrefix(line, "    kubectl "); is {
 			command = strings.ReplaceAll(command, " -f deploy/", " -f "+suite.repo+"/deploy/")
 			commands = append(commands, words(command))
+		}
+		if strings.HasPrefix(line, "    sleep ") {
+			commands = append(commands, words(line)[:2])
 		}
 	}
 	if !begins || !ends || len(commands) == 0 {
