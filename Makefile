@@ -52,7 +52,7 @@ test: ## what CI runs: lint, derived files, unit tests, on real ZFS the tagged t
 	test/run lint derived unit lab zfs sanity operator cluster e2e nodes
 
 .PHONY: test-all
-test-all: ## what CI runs and what is too long for it
+test-all: ## what CI runs, and what is too long for it: the race detector, what takes ZFS minutes, the crash matrix of the server, nodes that come, go and are all replaced, an etcd that is lost, power cuts with a disk that loses what was not flushed, fuzzing, the lab and its image
 	test/run lint derived unit race lab zfs long crash sanity operator cluster e2e nodes nodeslong powercut fuzz selftest
 
 .PHONY: test-unit
