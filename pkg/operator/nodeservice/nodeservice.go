@@ -28,7 +28,7 @@ const (
 
 // Settings know the configuration in force, which stays until f returns.
 type Settings interface {
-	Use(f func(config.Config) error) error
+	Use(ctx context.Context, f func(config.Config) error) error
 }
 
 // NodeService is the reconciler.
@@ -57,9 +57,12 @@ func (n *NodeService) SetupWithManager(mgr ctrl.Manager, wake <-chan event.Gener
 
 // Reconcile makes the DaemonSet, or changes it.
 func (n *NodeService) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err := n.settings.Use(func(c config.Config) error { return n.apply(ctx, specs.NodeDaemonSet(n.cluster, c)) })
+	err := n.settings.Use(ctx, func(c config.Config) error {
+		// Not before: one who changes the settings may have to wait for a round of the pools.
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		return n.apply(ctx, specs.NodeDaemonSet(n.cluster, c))
+	})
 	switch {
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		return reconcile.Result{RequeueAfter: time.Second}, nil

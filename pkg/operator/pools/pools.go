@@ -31,7 +31,7 @@ const (
 
 // Settings know the configuration in force, which stays until f returns.
 type Settings interface {
-	Use(f func(config.Config) error) error
+	Use(ctx context.Context, f func(config.Config) error) error
 }
 
 // Events tells people of an object.
@@ -101,7 +101,7 @@ func (p *Pools) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.R
 // Round observes, and does what can be done; it tells whether something was, or
 // whether the cluster has moved meanwhile, so that there may be more to do.
 func (p *Pools) Round(ctx context.Context) (done bool, err error) {
-	err = p.cfg.Settings.Use(func(c config.Config) error {
+	err = p.cfg.Settings.Use(ctx, func(c config.Config) error {
 		o, err := p.observe(ctx, c)
 		if err != nil || o.State.Cluster.Owner == "" {
 			return err

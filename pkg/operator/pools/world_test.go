@@ -132,7 +132,7 @@ func (w *world) configure(data map[string]string) {
 }
 
 // Use is what Settings do.
-func (w *world) Use(f func(config.Config) error) error { return f(w.config) }
+func (w *world) Use(_ context.Context, f func(config.Config) error) error { return f(w.config) }
 
 func (w *world) Observed(context.Context, pools.Observation) {}
 

@@ -29,8 +29,13 @@ type verdict struct {
 // follow reads both ConfigMaps and puts in force what follows from them. It tells
 // whether another configuration is in force than before.
 func (s *Settings) follow(ctx context.Context) (changed bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	leave, err := s.gate.write(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout) // not before: a round may take longer
+	defer cancel()
 	user, err := s.read(ctx, Name)
 	if err != nil {
 		return false, err
@@ -54,9 +59,10 @@ func (s *Settings) follow(ctx context.Context) (changed bool, err error) {
 		if err := s.letGo(ctx, kept); err != nil {
 			return false, err
 		}
-		changed = s.inForce == nil || !maps.Equal(s.inForce.Data(), v.inForce.Data())
+		before, known := s.InForce()
+		changed = !known || !maps.Equal(before.Data(), v.inForce.Data())
 	}
-	s.inForce, s.refused, s.missing = v.inForce, v.problems, user == nil
+	s.latest.Store(&state{inForce: v.inForce, refused: v.problems, missing: user == nil})
 	s.tell(ctx, user, v)
 	return changed, s.setStatus(ctx, user, v)
 }
@@ -172,8 +178,9 @@ func (s *Settings) refuseOurs(ctx context.Context, c config.Config) error {
 // not know are a newer operator's, or no part of the configuration. Where somebody
 // damaged the ConfigMap, what is in force holds.
 func (s *Settings) last(kept *corev1.ConfigMap) (*config.Config, *config.Refusal) {
+	inForce := s.latest.Load().inForce
 	if kept == nil {
-		return s.inForce, nil
+		return inForce, nil
 	}
 	known := config.Config{}.Data()
 	data := maps.Clone(kept.Data)
@@ -185,8 +192,8 @@ func (s *Settings) last(kept *corev1.ConfigMap) (*config.Config, *config.Refusal
 	if err == nil {
 		return &last, nil
 	}
-	if s.inForce != nil {
-		return s.inForce, nil
+	if inForce != nil {
+		return inForce, nil
 	}
 	return nil, &config.Refusal{Problems: []config.Remark{{
 		Key: "ConfigMap " + specs.SettingsName,

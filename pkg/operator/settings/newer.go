@@ -14,8 +14,13 @@ const newerVersion = "newerVersion"
 // It fails where there is no configuration in force yet, or somebody changed the
 // ConfigMap meanwhile.
 func (s *Settings) SetNewerVersion(ctx context.Context, newer string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	leave, err := s.gate.write(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	kept, err := s.read(ctx, specs.SettingsName)
 	if err != nil {
 		return err

@@ -2,7 +2,7 @@ package settings
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,7 +22,8 @@ import (
 // Name is the user's ConfigMap. The operator's is specs.SettingsName.
 const Name = specs.ConfigurationName
 
-// callTimeout bounds one reconciliation: a few small calls of the API server.
+// callTimeout bounds one look at the ConfigMaps, a few small calls of the API server, once
+// nobody uses the configuration.
 const callTimeout = 30 * time.Second
 
 // again is when the ConfigMaps are looked at without anything having happened to
@@ -54,53 +55,59 @@ type Config struct {
 type Settings struct {
 	cfg Config
 
-	// mu is held for writing from when pools are looked for until another
+	// gate is held for writing from when pools are looked for until another
 	// configuration is in force, so that none is made by the old one meanwhile.
-	mu      sync.RWMutex
-	inForce *config.Config
+	gate gate
+	// latest is replaced by whoever holds gate for writing. It can be read without:
+	// metrics and etcd need not wait for a round.
+	latest atomic.Pointer[state]
+}
+
+// state is what came of the last look at the ConfigMaps. It is not changed.
+type state struct {
+	inForce *config.Config // nil while there is none
 	refused []config.Remark
 	missing bool
 }
 
 // New makes Settings that know nothing yet.
-func New(cfg Config) *Settings { return &Settings{cfg: cfg} }
+func New(cfg Config) *Settings {
+	s := &Settings{cfg: cfg, gate: newGate()}
+	s.latest.Store(&state{})
+	return s
+}
 
 // Use calls f with the configuration in force, which stays in force until f
 // returns. Without one yet, as before there is a ConfigMap, or where no last good one
 // can be told, f is not called.
-func (s *Settings) Use(f func(config.Config) error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.inForce == nil {
+func (s *Settings) Use(ctx context.Context, f func(config.Config) error) error {
+	leave, err := s.gate.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	inForce, known := s.InForce()
+	if !known {
 		return nil
 	}
-	return f(*s.inForce)
+	return f(inForce)
 }
 
 // InForce is the configuration in force; false while there is none. Another may be in
 // force by the time that it is used.
 func (s *Settings) InForce() (config.Config, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.inForce == nil {
+	c := s.latest.Load().inForce
+	if c == nil {
 		return config.Config{}, false
 	}
-	return *s.inForce, true
+	return *c, true
 }
 
 // Refused are the problems for which the ConfigMap is not what is in force.
-func (s *Settings) Refused() []config.Remark {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.refused
-}
+func (s *Settings) Refused() []config.Remark { return s.latest.Load().refused }
 
 // Missing tells whether the user's ConfigMap was not there.
-func (s *Settings) Missing() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.missing
-}
+func (s *Settings) Missing() bool { return s.latest.Load().missing }
 
 // SetupWithManager has mgr call Reconcile at the start and for every change of
 // either ConfigMap.
@@ -122,8 +129,6 @@ func (s *Settings) SetupWithManager(mgr ctrl.Manager) error {
 
 // Reconcile takes what the ConfigMap says, or tells why not.
 func (s *Settings) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	changed, err := s.follow(ctx)
 	if changed {
 		s.cfg.Changed()

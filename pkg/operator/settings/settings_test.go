@@ -370,7 +370,7 @@ func useHolds(t *testing.T, s *site) {
 	s.reconcile()
 	s.write(map[string]string{"replicas": "3"})
 	done := make(chan struct{})
-	err := s.settings.Use(func(c config.Config) error {
+	err := s.settings.Use(t.Context(), func(c config.Config) error {
 		go func() {
 			defer close(done)
 			_, _ = s.settings.Reconcile(context.WithoutCancel(t.Context()), reconcile.Request{})

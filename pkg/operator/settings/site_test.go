@@ -74,7 +74,7 @@ func (s *site) reconcile() {
 
 // inForce is nil when nothing is.
 func (s *site) inForce() (data map[string]string) {
-	_ = s.settings.Use(func(c config.Config) error {
+	_ = s.settings.Use(s.Context(), func(c config.Config) error {
 		data = c.Data()
 		return nil
 	})
