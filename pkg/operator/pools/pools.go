@@ -65,7 +65,8 @@ type Config struct {
 	Hook crash.Hook
 }
 
-// Pools is the reconciler.
+// Pools is the reconciler. Reconcile, and Round, are called by one goroutine at a time, as
+// controller-runtime does; Largest by any.
 type Pools struct {
 	cfg   Config
 	seen  *seen

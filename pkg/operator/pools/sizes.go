@@ -39,7 +39,7 @@ func (s *sizes) note(state plan.State, statuses map[string]Status) {
 }
 
 // Largest is the largest size in bytes; false while it is not known of each server that
-// has been up.
+// has been up. The settings ask, in a goroutine of their own.
 func (p *Pools) Largest() (int64, bool) {
 	p.sizes.mu.Lock()
 	defer p.sizes.mu.Unlock()
