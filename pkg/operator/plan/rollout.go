@@ -7,17 +7,8 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
 )
 
-// Rollout is how far the servers are with what the configuration and the image want
+// RolloutState is how far the servers are with what the configuration and the image want
 // of them.
-type Rollout struct {
-	State RolloutState
-	// Servers should be there; Updated are, as they should be.
-	Servers, Updated int
-	// Waits is what the next step waits for, for a person; "" for nothing.
-	Waits string
-}
-
-// RolloutState is one of the three.
 type RolloutState string
 
 // The states of a rollout.
@@ -28,9 +19,9 @@ const (
 )
 
 // RolloutOf tells how far the rollout is.
-func RolloutOf(s State) Rollout {
-	r, _ := look(s).rollout()
-	return r
+func RolloutOf(s State) RolloutState {
+	state, _ := look(s).rollout()
+	return state
 }
 
 // slot is a server that should be there.
@@ -58,66 +49,50 @@ func (v *view) hasFailed(s Server) bool {
 // rollout replaces one server at a time, and the next only when no other one is
 // missing or not yet well. Outdated ones that are not well go first: what is rolled
 // out may be what mends them.
-func (v *view) rollout() (Rollout, []Action) {
-	var r Rollout
+func (v *view) rollout() (RolloutState, []Action) {
 	var replace []Action
-	var sick, well, waits, failed []slot
-	for _, s := range v.slots() {
-		r.Servers++
+	var sick, well, failed []Server
+	slots, updated, waits := v.slots(), 0, false
+	for _, s := range slots {
 		switch {
 		case !s.isThere(), !s.node.Ready:
-			waits = append(waits, s)
+			waits = true
 		case s.server.Spec != s.spec && s.server.isBroken():
 			replace = append(replace, DeleteServer{s.server.ref()})
 		case s.server.Ready && s.server.Report == nil:
-			waits = append(waits, s)
+			waits = true
 		case s.server.Spec != s.spec && s.server.isWell():
-			well = append(well, s)
+			well = append(well, *s.server)
 		case s.server.Spec != s.spec:
-			sick = append(sick, s)
+			sick = append(sick, *s.server)
 		case v.hasFailed(*s.server):
-			failed = append(failed, s)
+			failed = append(failed, *s.server)
 		case !s.server.isWell():
-			waits = append(waits, s)
+			waits = true
 		}
 		if s.isThere() && s.server.Spec == s.spec && !s.server.isBroken() {
-			r.Updated++
+			updated++
 		}
 	}
-	if outdated := append(sick, well...); len(replace)+len(waits)+len(failed) == 0 && len(outdated) > 0 {
-		replace = append(replace, DeleteServer{outdated[0].server.ref()})
+	if outdated := append(sick, well...); len(replace)+len(failed) == 0 && !waits && len(outdated) > 0 {
+		replace = append(replace, DeleteServer{outdated[0].ref()})
 	}
 	switch {
 	case len(failed) > 0:
-		r.State, r.Waits = RolloutStopped, failed[0].why()
-		replace = append(replace, Warn{Object{"Pod", failed[0].server.Name}, "RolloutStopped",
-			fmt.Sprintf("%s: %d of %d servers are as they should be, and no other is replaced until this one is well, or another image or configuration is given.", r.Waits, r.Updated, r.Servers)})
-	case r.Updated == r.Servers:
-		r.State = RolloutDone
-	default:
-		r.State = RolloutRunning
-		if len(waits) > 0 {
-			r.Waits = waits[0].why()
-		}
+		return RolloutStopped, append(replace, Warn{Object{"Pod", failed[0].Name}, "RolloutStopped",
+			fmt.Sprintf("%s: %d of %d servers are as they should be, and no other is replaced until this one is well, or another image or configuration is given.", failed[0].failure(), updated, len(slots))})
+	case updated == len(slots):
+		return RolloutDone, replace
 	}
-	return r, replace
+	return RolloutRunning, replace
 }
 
-// why tells a person what a slot lacks.
-func (s slot) why() string {
-	switch {
-	case !s.node.Ready:
-		return fmt.Sprintf("node %s is not ready", s.node.Name)
-	case !s.isThere():
-		return fmt.Sprintf("node %s has no server yet", s.node.Name)
-	case s.server.CannotPull:
-		return fmt.Sprintf("the image of %s cannot be had", s.server.Name)
-	case !s.server.Ready:
-		return fmt.Sprintf("%s is not ready", s.server.Name)
-	case s.server.Report == nil:
-		return fmt.Sprintf("%s has not told how it is", s.server.Name)
+// failure tells a person why a server that has failed does not come up.
+func (s Server) failure() string {
+	if s.CannotPull {
+		return fmt.Sprintf("the image of %s cannot be had", s.Name)
 	}
-	return fmt.Sprintf("the pool of %s is %s", s.server.Name, s.server.Report.Health)
+	return fmt.Sprintf("%s is not ready", s.Name)
 }
 
 // slots are the servers that should be there, by node, but for those that are about

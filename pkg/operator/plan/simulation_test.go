@@ -282,8 +282,8 @@ func (c *fakeCluster) settled(s State) error {
 			return fmt.Errorf("node %s has %d pools: %+v", n.Name, pools[n.Name], n)
 		}
 	}
-	if r := RolloutOf(s); r.State != RolloutDone {
-		return fmt.Errorf("rollout: %+v", r)
+	if r := RolloutOf(s); r != RolloutDone {
+		return fmt.Errorf("rollout: %s", r)
 	}
 	return nil
 }

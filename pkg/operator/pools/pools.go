@@ -37,7 +37,6 @@ type Settings interface {
 // Events tells people of an object.
 type Events interface {
 	Warning(on *corev1.ObjectReference, reason, note string)
-	Normal(on *corev1.ObjectReference, reason, note string)
 }
 
 // Reporter is called with every round.

@@ -151,8 +151,6 @@ func (w *world) Warning(on *corev1.ObjectReference, reason, note string) {
 	w.events = append(w.events, fmt.Sprintf("%s %s %s: %s", on.Kind, on.Name, reason, note))
 }
 
-func (w *world) Normal(on *corev1.ObjectReference, reason, note string) { w.Warning(on, reason, note) }
-
 func (w *world) must(err error) {
 	w.Helper()
 	if err != nil {

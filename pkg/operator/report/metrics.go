@@ -92,7 +92,7 @@ func (m *Metrics) observed(o pools.Observation) {
 	m.ready.Set(float64(ready))
 	set(m.pools, health)
 	set(m.claims, claims)
-	set(m.rollout, map[string]int{string(plan.RolloutOf(o.State).State): 1})
+	set(m.rollout, map[string]int{string(plan.RolloutOf(o.State)): 1})
 }
 
 func set(v *prometheus.GaugeVec, counts map[string]int) {
