@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -60,14 +59,7 @@ func runCerts(out io.Writer, o certsOptions, now time.Time) error {
 	if o.validity <= 0 {
 		return fmt.Errorf("--validity %s: certificates must be valid for some time", o.validity)
 	}
-	cfg := pki.BundleConfig{Namespace: o.namespace, ClusterDomain: o.clusterDomain, Validity: o.validity, Now: now}
-	for _, host := range o.hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			cfg.Extra.IPs = append(cfg.Extra.IPs, ip)
-			continue
-		}
-		cfg.Extra.DNS = append(cfg.Extra.DNS, host)
-	}
+	cfg := pki.BundleConfig{Namespace: o.namespace, ClusterDomain: o.clusterDomain, Extra: pki.NamesOf(o.hosts), Validity: o.validity, Now: now}
 	if o.caDir != "" {
 		ca, err := loadCA(o.caDir)
 		if err != nil {

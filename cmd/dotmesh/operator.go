@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 
@@ -68,7 +67,7 @@ func (o *operatorOptions) config() (operator.Config, error) {
 	cfg := operator.Config{
 		Namespace: o.namespace, Image: o.image, PodName: os.Getenv("POD_NAME"),
 		Etcd: o.etcd, EtcdImage: o.etcdImage, Version: version(),
-		HealthAddress: o.health, MetricsAddress: o.metrics, Names: o.names(),
+		HealthAddress: o.health, MetricsAddress: o.metrics, Names: pki.NamesOf(o.hosts),
 	}
 	for _, endpoint := range o.etcd {
 		if u, err := url.Parse(endpoint); err != nil || u.Scheme != "https" || u.Host == "" {
@@ -81,16 +80,4 @@ func (o *operatorOptions) config() (operator.Config, error) {
 	}
 	cfg.Kubernetes = kube
 	return cfg, nil
-}
-
-func (o *operatorOptions) names() pki.Names {
-	var names pki.Names
-	for _, host := range o.hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			names.IPs = append(names.IPs, ip)
-		} else {
-			names.DNS = append(names.DNS, host)
-		}
-	}
-	return names
 }

@@ -181,7 +181,7 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 	}
 	c := &certs.Reconciler{
 		Client: mgr.GetClient(), Events: events, Namespace: cfg.Namespace,
-		Extra: cfg.Names, NodeAddresses: true, ExternalEtcd: len(cfg.Etcd) > 0, Now: time.Now,
+		Extra: cfg.Names, ExternalEtcd: len(cfg.Etcd) > 0, Now: time.Now,
 	}
 	p = pools.New(pools.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cluster: cluster, Settings: s, Servers: servers,

@@ -42,6 +42,19 @@ type Names struct {
 	IPs []net.IP
 }
 
+// NamesOf tells names from addresses; what is empty is neither.
+func NamesOf(hosts []string) Names {
+	var n Names
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			n.IPs = append(n.IPs, ip)
+		} else if host != "" {
+			n.DNS = append(n.DNS, host)
+		}
+	}
+	return n
+}
+
 // IssueServer makes a certificate for a server.
 func (ca *CA) IssueServer(names Names, validity time.Duration, now time.Time) (Pair, error) {
 	return ca.issue(serverLeaf(names), validity, now)

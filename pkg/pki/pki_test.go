@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,5 +198,12 @@ func TestKeysStayOutOfLogs(t *testing.T) {
 				t.Errorf("%T as %s prints %.80s", v, format, got)
 			}
 		}
+	}
+}
+
+func TestNamesOf(t *testing.T) {
+	got := NamesOf([]string{"b.example.org", "192.0.2.1", "", "a", "2001:db8::1"})
+	if !slices.Equal(got.DNS, []string{"b.example.org", "a"}) || len(got.IPs) != 2 || got.IPs[0].String() != "192.0.2.1" || got.IPs[1].String() != "2001:db8::1" {
+		t.Errorf("got %v", got)
 	}
 }

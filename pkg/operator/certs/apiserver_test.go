@@ -208,7 +208,6 @@ func twoOperators(t *testing.T, s *apiserver.Server) {
 
 func managed(t *testing.T, s *apiserver.Server) {
 	b := newBench(t, s, "managed")
-	b.NodeAddresses = true
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "one"}}
 	b.create(node)
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}, {Type: corev1.NodeHostName, Address: "one"}}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"time"
 
@@ -48,9 +47,8 @@ type Reconciler struct {
 	Events    Events
 	Namespace string
 	// Extra are names and addresses that people and other clusters reach the API
-	// by; NodeAddresses adds those of every node.
-	Extra         pki.Names
-	NodeAddresses bool
+	// by, beside those of every node.
+	Extra pki.Names
 	// ExternalEtcd tells that etcd, and the certificate towards it in the Secret
 	// dotmesh-etcd-client, are the user's.
 	ExternalEtcd bool
@@ -58,19 +56,17 @@ type Reconciler struct {
 	Now func() time.Time
 }
 
-// SetupWithManager has the manager call it whenever a Secret or a pod of etcd
+// SetupWithManager has the manager call it whenever a Secret, a pod of etcd or a node
 // changes, and when a certificate is to be renewed.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
 		return []reconcile.Request{{}}
 	})
-	b := ctrl.NewControllerManagedBy(mgr).Named("certificates").
+	return ctrl.NewControllerManagedBy(mgr).Named("certificates").
 		Watches(&corev1.Secret{}, one).
-		Watches(&corev1.Pod{}, one)
-	if r.NodeAddresses {
-		b = b.Watches(&corev1.Node{}, one)
-	}
-	return b.Complete(r)
+		Watches(&corev1.Pod{}, one).
+		Watches(&corev1.Node{}, one).
+		Complete(r)
 }
 
 // Reconcile does what Next plans.
@@ -104,12 +100,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 
 // observe reads what Next wants to know, and gives the Secrets themselves.
 func (r *Reconciler) observe(ctx context.Context) (State, map[string]*corev1.Secret, error) {
-	s := State{Now: r.Now(), Bundle: pki.BundleConfig{Namespace: r.Namespace, Extra: r.Extra}, ExternalEtcd: r.ExternalEtcd, Secrets: map[string]Secret{}}
-	if r.NodeAddresses {
-		if err := r.addNodes(ctx, &s.Bundle.Extra); err != nil {
-			return State{}, nil, err
-		}
+	names, err := r.names(ctx)
+	if err != nil {
+		return State{}, nil, err
 	}
+	s := State{Now: r.Now(), Bundle: pki.BundleConfig{Namespace: r.Namespace, Extra: names}, ExternalEtcd: r.ExternalEtcd, Secrets: map[string]Secret{}}
 	resources := map[string]*corev1.Secret{}
 	for _, name := range append(s.leafSecrets(), pki.SecretCA, pki.SecretCACert) {
 		found := &corev1.Secret{}
@@ -136,24 +131,22 @@ func (r *Reconciler) observe(ctx context.Context) (State, map[string]*corev1.Sec
 	return s, resources, nil
 }
 
-func (r *Reconciler) addNodes(ctx context.Context, names *pki.Names) error {
+// names are Extra, and the names and addresses of every node.
+func (r *Reconciler) names(ctx context.Context) (pki.Names, error) {
 	var nodes corev1.NodeList
 	if err := r.Client.List(ctx, &nodes); err != nil {
-		return err
+		return pki.Names{}, err
 	}
-	dns, ips := slices.Clone(names.DNS), slices.Clone(names.IPs)
+	var hosts []string
 	for _, node := range nodes.Items {
 		for _, address := range node.Status.Addresses {
-			if ip := net.ParseIP(address.Address); ip != nil {
-				ips = append(ips, ip)
-			} else if address.Address != "" {
-				dns = append(dns, address.Address)
-			}
+			hosts = append(hosts, address.Address)
 		}
 	}
+	of := pki.NamesOf(hosts)
+	dns := slices.Concat(r.Extra.DNS, of.DNS)
 	slices.Sort(dns)
-	names.DNS, names.IPs = slices.Compact(dns), ips
-	return nil
+	return pki.Names{DNS: slices.Compact(dns), IPs: slices.Concat(r.Extra.IPs, of.IPs)}, nil
 }
 
 // changed is when we last wrote a Secret.
