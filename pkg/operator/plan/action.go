@@ -117,9 +117,9 @@ type PodRef struct {
 	// look past any cache shows that this is still gone or out of service. Zero
 	// otherwise.
 	Dead Machine
-	// Version is its resourceVersion; where it is not empty the pod is deleted only if
-	// nothing was written to it since it was seen.
-	Version string
+	// ResourceVersion has the pod deleted only if nothing was written to it since it was
+	// seen; "" has it deleted in any case.
+	ResourceVersion string
 }
 
 // Force tells whether nobody is left to end it.

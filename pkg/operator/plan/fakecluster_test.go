@@ -330,7 +330,7 @@ func (c *fakeCluster) createPod(node string, claim specs.Claim, holder bool) err
 	s := specs.Server{Node: node, Claim: &claim}
 	pod := &fakePod{holder: holder, takeOver: claim.TakeOver, Pod: Pod{
 		Name: s.Name(), UID: types.UID(c.unique("uid")), Node: node, PVC: claim.PVC, Generation: claim.Generation,
-		Version: c.write(), Created: c.now, Phase: corev1.PodPending, Spec: specs.ServerHash(specs.Cluster{Namespace: "dotmesh", Image: c.image}, c.config, s),
+		ResourceVersion: c.write(), Created: c.now, Phase: corev1.PodPending, Spec: specs.ServerHash(specs.Cluster{Namespace: "dotmesh", Image: c.image}, c.config, s),
 	}}
 	if holder {
 		pod.Name = specs.Holder{Node: node, Claim: claim}.Name()
@@ -352,7 +352,7 @@ func (c *fakeCluster) createPod(node string, claim specs.Claim, holder bool) err
 
 func (c *fakeCluster) deletePod(ref PodRef) error {
 	pod, found := c.pods[ref.Name]
-	if !found || pod.UID != ref.UID || ref.Version != "" && pod.Version != ref.Version {
+	if !found || pod.UID != ref.UID || ref.ResourceVersion != "" && pod.ResourceVersion != ref.ResourceVersion {
 		return errConflict
 	}
 	if ref.Force() {

@@ -68,7 +68,7 @@ func (c *fakeCluster) kubelet(pod *fakePod) error {
 		return nil
 	case pod.holder && pod.Phase == corev1.PodRunning:
 		if runs := c.attached[p.Volume].host == n.host; pod.Ready != runs {
-			pod.Ready, pod.Version = runs, c.write()
+			pod.Ready, pod.ResourceVersion = runs, c.write()
 		}
 		return nil
 	case pod.holder || pod.Phase != corev1.PodRunning || pod.serves || pod.released || c.noEtcd:
@@ -93,7 +93,7 @@ func (c *fakeCluster) start(pod *fakePod, n *fakeNode, p *fakePVC) {
 	} else if on.host != n.host {
 		return // a disk that an earlier machine of the name had never comes
 	}
-	pod.Phase, pod.Ready, pod.WasReady, pod.Version = corev1.PodRunning, pod.holder, pod.holder, c.write()
+	pod.Phase, pod.Ready, pod.WasReady, pod.ResourceVersion = corev1.PodRunning, pod.holder, pod.holder, c.write()
 }
 
 // serve is the server's start: it asks the registry, then it imports.

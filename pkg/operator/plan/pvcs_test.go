@@ -57,9 +57,9 @@ var (
 // TestHolderThatBeginsToRun: the server may import the pool as soon as the holder runs.
 func TestHolderThatBeginsToRun(t *testing.T) {
 	seen := holder("p1", "n1", pending, outdated)
-	seen.Version = "7"
+	seen.ResourceVersion = "7"
 	s := scene{nodes: []Node{node("n1", labelled)}, pvcs: []PVC{pvc("p1", of("n1", 1))}, guards: []string{seen.Name}, holders: []Pod{seen}}
-	if got := Next(s.state(t)); len(got) == 0 || got[0].(DeleteHolder).Version != "7" {
+	if got := Next(s.state(t)); len(got) == 0 || got[0].(DeleteHolder).ResourceVersion != "7" {
 		t.Errorf("got %v, want a deletion of the holder as it was seen", got)
 	}
 }

@@ -228,9 +228,9 @@ func TestMachineIsDead(t *testing.T) {
 func TestDeadMachinesAreNamedByUID(t *testing.T) {
 	old := Machine{"n1", machine("n1")}
 	gone := holder("p1", "n1", in(3), down)
-	gone.Version = "7"
+	gone.ResourceVersion = "7"
 	s := scene{nodes: []Node{node("n1", again)}, pvcs: []PVC{pvc("p1", of("n1", 3), pooled)}, holders: []Pod{gone}}
-	if got := Next(s.state(t)); len(got) == 0 || got[0].(DeleteHolder).Dead != old || got[0].(DeleteHolder).Version != "7" {
+	if got := Next(s.state(t)); len(got) == 0 || got[0].(DeleteHolder).Dead != old || got[0].(DeleteHolder).ResourceVersion != "7" {
 		t.Errorf("got %v, want %v looked for once more, and the holder as it was seen", got, old)
 	}
 	s.holders = nil

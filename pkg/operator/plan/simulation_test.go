@@ -160,7 +160,7 @@ func (c *fakeCluster) podDies(pod *fakePod) {
 	case !pod.holder && c.random.IntN(2) == 0:
 		pod.Deleting, pod.GoneBy = true, c.now
 	case c.random.IntN(2) == 0:
-		pod.Phase, pod.Ready, pod.Version = corev1.PodFailed, false, c.write()
+		pod.Phase, pod.Ready, pod.ResourceVersion = corev1.PodFailed, false, c.write()
 	}
 }
 

@@ -83,9 +83,9 @@ type PVC struct {
 
 // Pod is a server or a holder.
 type Pod struct {
-	Name    string
-	UID     types.UID
-	Version string // its resourceVersion
+	Name            string
+	UID             types.UID
+	ResourceVersion string
 	// Node and PVC are what it was made for, from its annotations; PVC is "" in the
 	// storage mode local, and Generation 0.
 	Node, PVC  string
@@ -117,7 +117,9 @@ func (p Pod) isRunning() bool { return p.Phase == corev1.PodRunning && !p.Deleti
 func (p Pod) ref() PodRef { return PodRef{Name: p.Name, UID: p.UID} }
 
 // asSeen is ref for what would be wrong if the pod has begun to run meanwhile.
-func (p Pod) asSeen() PodRef { return PodRef{Name: p.Name, UID: p.UID, Version: p.Version} }
+func (p Pod) asSeen() PodRef {
+	return PodRef{Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion}
+}
 
 // Server is a server pod and what it told of itself.
 type Server struct {

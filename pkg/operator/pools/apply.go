@@ -155,8 +155,8 @@ func (p *Pools) deletePVC(ctx context.Context, a plan.DeletePVC) error {
 // deletePod deletes one pod, and none that was made in its place.
 func (p *Pools) deletePod(ctx context.Context, ref plan.PodRef) error {
 	only := client.Preconditions{UID: &ref.UID}
-	if ref.Version != "" {
-		only.ResourceVersion = &ref.Version
+	if ref.ResourceVersion != "" {
+		only.ResourceVersion = &ref.ResourceVersion
 	}
 	opts := []client.DeleteOption{only}
 	if ref.Force() {

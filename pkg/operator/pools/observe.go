@@ -183,7 +183,7 @@ func (p *Pools) readPods(ctx context.Context, s *plan.State) (map[string]Status,
 func podOf(pod corev1.Pod) plan.Pod {
 	generation, _ := strconv.ParseUint(pod.Annotations[specs.AnnotationGeneration], 10, 63)
 	o := plan.Pod{
-		Name: pod.Name, UID: pod.UID, Version: pod.ResourceVersion,
+		Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 		Node:       pod.Annotations[specs.AnnotationNodeName],
 		PVC:        pod.Annotations[specs.AnnotationPVCName],
 		Generation: generation,
