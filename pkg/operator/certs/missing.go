@@ -90,7 +90,7 @@ func (r *Reconciler) tell(ctx context.Context, plan Plan) error {
 	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: userConfig}, &on); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: on.Namespace, Name: on.Name, UID: on.UID}
+	ref := specs.ConfigMapReference(&on)
 	for reason, text := range map[string]string{"SecretMissing": user, "Certificates": plan.Problem, "NotYetValid": plan.Early} {
 		if text != "" {
 			r.Events.Warning(ref, reason, text)

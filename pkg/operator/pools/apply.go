@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -73,7 +72,7 @@ func (p *Pools) do(ctx context.Context, s plan.State, action plan.Action) error 
 	case plan.Release:
 		return p.release(ctx, s, a)
 	case plan.Warn:
-		p.cfg.Events.Warning(p.reference(s, a.Object), a.Reason, a.Message)
+		p.cfg.Events.Warning(s.Reference(a.Object), a.Reason, a.Message)
 		return nil
 	}
 	return fmt.Errorf("no way is known to %s", action)
@@ -140,7 +139,7 @@ func (p *Pools) growPVC(ctx context.Context, a plan.GrowPVC) error {
 	next.Spec.Resources.Requests[corev1.ResourceStorage] = *resource.NewQuantity(a.Bytes, resource.BinarySI)
 	err = p.cfg.Client.Patch(ctx, next, client.MergeFromWithOptions(pvc, client.MergeFromWithOptimisticLock{}))
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-		p.cfg.Events.Warning(&corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: pvc.Namespace, Name: pvc.Name, UID: pvc.UID},
+		p.cfg.Events.Warning(specs.Reference("v1", "PersistentVolumeClaim", pvc),
 			"CannotGrow", fmt.Sprintf("cannot grow to %s, as the configuration wants: %v; does its StorageClass have allowVolumeExpansion?", next.Spec.Resources.Requests.Storage(), err))
 		return errRefused
 	}
@@ -189,41 +188,6 @@ func (p *Pools) release(ctx context.Context, s plan.State, a plan.Release) error
 	if len(answer.Holders) > 0 {
 		note += ": " + strings.Join(answer.Holders, ", ")
 	}
-	p.cfg.Events.Warning(p.reference(s, plan.Object{Kind: "Node", Name: pod.Annotations[specs.AnnotationNodeName]}), plan.PoolInUse, note)
+	p.cfg.Events.Warning(s.Reference(plan.Object{Kind: "Node", Name: pod.Annotations[specs.AnnotationNodeName]}), plan.PoolInUse, note)
 	return nil
-}
-
-// reference finds the UID of what an Event is about, without which `kubectl
-// describe` does not show it.
-func (p *Pools) reference(s plan.State, o plan.Object) *corev1.ObjectReference {
-	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: o.Kind, Name: o.Name}
-	if o.Kind == "Node" {
-		for _, n := range s.Nodes {
-			if n.Name == o.Name {
-				ref.UID = n.UID
-			}
-		}
-		return ref
-	}
-	ref.Namespace = p.cfg.Cluster.Namespace
-	for _, c := range s.PVCs {
-		if o.Kind == "PersistentVolumeClaim" && c.Name == o.Name {
-			ref.UID = c.UID
-		}
-	}
-	for _, pod := range pods(s) {
-		if o.Kind == "Pod" && pod.Name == o.Name {
-			ref.UID = pod.UID
-		}
-	}
-	return ref
-}
-
-// pods are servers and holders.
-func pods(s plan.State) []plan.Pod {
-	all := slices.Clone(s.Holders)
-	for _, server := range s.Servers {
-		all = append(all, server.Pod)
-	}
-	return all
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,7 +34,7 @@ func (p *Pools) create(ctx context.Context, made client.Object) error {
 		return errMoved
 	}
 	text := strings.Join(marks, ", ")
-	p.cfg.Events.Warning(&corev1.ObjectReference{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: there.Namespace, Name: there.Name, UID: there.UID},
+	p.cfg.Events.Warning(specs.Reference(kind.GroupVersion().String(), kind.Kind, there),
 		"NameTaken", fmt.Sprintf("The operator has to make a %s of this name, and cannot: this one lacks %s, so that it is taken for another's and left alone. Delete it; or, if it is the operator's own and somebody took that off, put it on again.", kind.Kind, text))
 	return fmt.Errorf("there is a %s %s that is not the operator's: it lacks %s", kind.Kind, there.Name, text)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,7 +55,7 @@ func (r *Report) Observed(ctx context.Context, o pools.Observation) {
 // again. It returns the types of those that are not.
 func (r *Report) conditions(s plan.State, server plan.Server, all []pools.Condition) map[string]bool {
 	ill := map[string]bool{}
-	node := nodeReference(s, server.Node)
+	node := s.Reference(plan.Object{Kind: "Node", Name: server.Node})
 	for _, c := range all {
 		switch {
 		case !c.OK:
@@ -76,14 +75,4 @@ func reasonOf(c pools.Condition) string {
 		return c.Reason
 	}
 	return c.Type
-}
-
-func nodeReference(s plan.State, name string) *corev1.ObjectReference {
-	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name}
-	for _, n := range s.Nodes {
-		if n.Name == name {
-			ref.UID = n.UID
-		}
-	}
-	return ref
 }

@@ -277,7 +277,7 @@ func (s *Settings) letGo(ctx context.Context, kept *corev1.ConfigMap) error {
 		return err
 	}
 	if pools {
-		s.cfg.Events.Warning(reference(kept), reasonKept, "was deleted, and stays while there are pools, because all servers would go with it")
+		s.cfg.Events.Warning(specs.ConfigMapReference(kept), reasonKept, "was deleted, and stays while there are pools, because all servers would go with it")
 		return nil
 	}
 	free := kept.DeepCopy()

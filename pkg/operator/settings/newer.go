@@ -43,7 +43,7 @@ func (s *Settings) SetNewerVersion(ctx context.Context, newer string) error {
 		return fmt.Errorf("update ConfigMap %s: %w", specs.SettingsName, err)
 	}
 	if newer != "" {
-		s.cfg.Events.Normal(reference(kept), reasonNewer, fmt.Sprintf("version %s of dotmesh can be had", newer))
+		s.cfg.Events.Normal(specs.ConfigMapReference(kept), reasonNewer, fmt.Sprintf("version %s of dotmesh can be had", newer))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,13 +42,13 @@ const (
 // is missing.
 func (s *Settings) tell(ctx context.Context, user *corev1.ConfigMap, v verdict) {
 	if user == nil {
-		absent := &corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: s.cfg.Namespace, Name: Name}
+		absent := specs.ConfigMapReference(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.cfg.Namespace, Name: Name}})
 		s.cfg.Events.Warning(absent, reasonMissing, s.absence(v))
 		klog.FromContext(ctx).Info("the configuration is missing", "reason", s.absence(v))
 		s.each(absent, reasonRefused, v.problems)
 		return
 	}
-	ref := reference(user)
+	ref := specs.ConfigMapReference(user)
 	for _, c := range v.plan {
 		s.cfg.Events.Normal(ref, reasonChanged, c.String())
 	}
@@ -71,10 +72,6 @@ func (s *Settings) absence(v verdict) string {
 		return fmt.Sprintf("ConfigMap %s does not exist, and no server is made before it does: apply yours, or `kubectl -n %s create configmap %[1]s` for the defaults", Name, s.cfg.Namespace)
 	}
 	return fmt.Sprintf("ConfigMap %s does not exist: the last good values hold, those of ConfigMap %s; make it anew to change them", Name, specs.SettingsName)
-}
-
-func reference(cm *corev1.ConfigMap) *corev1.ObjectReference {
-	return &corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: cm.Namespace, Name: cm.Name, UID: cm.UID}
 }
 
 // setStatus writes the annotation if it says something else than before, since
