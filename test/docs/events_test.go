@@ -39,17 +39,15 @@ func reasonsInCode(t *testing.T) map[string]bool {
 	}
 	constants := map[string]string{}
 	for _, file := range files {
-		for _, o := range file.Scope.Objects {
-			spec, ok := o.Decl.(*ast.ValueSpec)
-			if !ok || o.Kind != ast.Con {
-				continue
-			}
-			for i, name := range spec.Names {
-				if i < len(spec.Values) && text(spec.Values[i]) != "" {
-					constants[name.Name] = text(spec.Values[i])
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, is := n.(*ast.ValueSpec)
+			for i := 0; is && i < min(len(spec.Names), len(spec.Values)); i++ {
+				if value := text(spec.Values[i]); value != "" {
+					constants[spec.Names[i].Name] = value
 				}
 			}
-		}
+			return true
+		})
 	}
 	reasons := map[string]bool{}
 	add := func(name string, arguments []ast.Expr) {
