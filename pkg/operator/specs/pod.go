@@ -95,6 +95,11 @@ func IsOutOfService(n *corev1.Node) bool {
 	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
 }
 
+// SaysOff is how a person says that a node's machine is off.
+func SaysOff(node string) string {
+	return fmt.Sprintf("kubectl taint node %s %s=nodeshutdown:NoExecute", node, corev1.TaintNodeOutOfService)
+}
+
 func hostDir(name, path string, kind corev1.HostPathType) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path, Type: &kind}}}
 }
@@ -113,11 +118,6 @@ func SettingsVolume() corev1.Volume {
 		LocalObjectReference: corev1.LocalObjectReference{Name: SettingsName},
 		DefaultMode:          ptr(int32(0o444)),
 	}}}
-}
-
-// SaysOff is how a person says that a node's machine is off.
-func SaysOff(node string) string {
-	return fmt.Sprintf("kubectl taint node %s %s=nodeshutdown:NoExecute", node, corev1.TaintNodeOutOfService)
 }
 
 // OptionalSettingsVolume is for pods that run also while the settings are missing.
