@@ -8,9 +8,9 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
-// Action is one small change of the cluster. Doing one twice does no harm, nor does
-// doing one that the cluster has moved away from: it then fails with a conflict, or
-// finds that what it was for is there or gone, and Next decides anew.
+// Action is one small change of the cluster. Doing one twice does no harm. Nor does doing
+// one after the cluster has changed: it fails with a conflict, or finds that what it was to
+// make is there or that what it was to delete is gone, and Next decides anew.
 type Action interface {
 	fmt.Stringer
 	action()
@@ -22,11 +22,11 @@ type (
 	// LabelNode puts specs.LabelServer on a node.
 	LabelNode struct{ Node string }
 
-	// UnlabelNode takes it off, if the node has this ResourceVersion still: a node
-	// that comes back into the selector changes.
+	// UnlabelNode takes that label off, if the node still has this ResourceVersion. A node
+	// that the selector chooses again has changed, and so keeps the label.
 	UnlabelNode struct{ Node, ResourceVersion string }
 
-	// CreatePVC makes a free one.
+	// CreatePVC makes a PVC that is assigned to no node yet.
 	CreatePVC struct{ Name string }
 
 	// AssignPVC gives a free PVC to a node.
@@ -35,21 +35,23 @@ type (
 	// RecordPool writes down which pool is on a PVC.
 	RecordPool struct{ Change }
 
-	// RecordNode writes down which of the nodes of its name a PVC is assigned to, if a look
-	// past any cache shows that the node is this one.
+	// RecordNode writes down which machine a PVC is assigned to. Another one may get the
+	// same node name later, so that this is told by UID and boot. It is done only if the
+	// API server, asked past any cache, shows a node of this UID and boot.
 	RecordNode struct{ Change }
 
 	// MarkReleased writes down that a PVC's pool was exported.
 	MarkReleased struct{ Change }
 
-	// MarkImported takes back what says that a PVC's pool is not imported.
+	// MarkImported removes the annotations that say that a PVC's pool is not imported.
 	MarkImported struct{ Change }
 
 	// FreePVC takes a PVC from its node.
 	FreePVC struct {
 		Change
-		// Dead must still be gone, or out of service, in a look past any cache just
-		// before: it was taken for dead, and its pool was not exported. Zero otherwise.
+		// Dead is the machine that the PVC was on, if that did not export the pool and was
+		// taken for dead. The PVC is then freed only if the API server, asked past any
+		// cache just before, shows it dead still. Zero otherwise.
 		Dead Machine
 	}
 
@@ -65,18 +67,18 @@ type (
 	// CreateGuard makes the PodDisruptionBudget of a holder that is to come.
 	CreateGuard struct{ specs.Holder }
 
-	// DeleteGuard deletes one whose holder is gone, if a look past any cache shows no
-	// pod of the name.
+	// DeleteGuard deletes the PodDisruptionBudget of a holder that is gone, if the API
+	// server, asked past any cache, shows no pod of the name.
 	DeleteGuard struct{ Name string }
 
-	// CreateHolder makes a holder pod, if a look past any cache shows that the PVC is
-	// still assigned to this node in this generation.
+	// CreateHolder makes a holder pod, if the API server, asked past any cache, shows that
+	// the PVC is still assigned to this node in this generation.
 	CreateHolder struct{ specs.Holder }
 
 	// DeleteHolder deletes one.
 	DeleteHolder struct{ PodRef }
 
-	// CreateServer makes a server pod, on the same condition if it has a PVC.
+	// CreateServer makes a server pod; one with a PVC on the same condition as a holder.
 	CreateServer struct{ specs.Server }
 
 	// DeleteServer deletes one.
@@ -113,16 +115,16 @@ type Change struct {
 type PodRef struct {
 	Name string
 	UID  types.UID
-	// Dead is where it ran, and has it deleted without waiting for its kubelet, if a
-	// look past any cache shows that this is still gone or out of service. Zero
-	// otherwise.
+	// Dead is the machine that it ran on, if that was taken for dead. The pod is then
+	// deleted without waiting for its kubelet, if the API server, asked past any cache just
+	// before, shows the machine dead still. Zero otherwise.
 	Dead Machine
 	// ResourceVersion has the pod deleted only if nothing was written to it since it was
 	// seen; "" has it deleted in any case.
 	ResourceVersion string
 }
 
-// Force tells whether nobody is left to end it.
+// Force tells whether the pod is deleted without waiting for its kubelet, which is gone.
 func (p PodRef) Force() bool { return p.Dead != Machine{} }
 
 // Object is what an Event is about.

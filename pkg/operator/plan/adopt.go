@@ -52,12 +52,13 @@ func (v *view) poolsByNode() map[string]int {
 	return pools
 }
 
-// isAdoptable tells whether a PVC is free, for good, and may go to any node.
+// isAdoptable tells whether a PVC can be assigned: it is free, and no pod is left that it was
+// assigned to before.
 func (v *view) isAdoptable(p PVC) bool {
 	return p.isSound() && p.Assignment.IsFree() && len(v.servers[p.Name]) == 0 && len(v.holders[p.Name]) == 0
 }
 
-// isSound tells whether a PVC is there to be used.
+// isSound tells whether a PVC can be used, and nobody has given it up.
 func (p PVC) isSound() bool {
 	return p.Malformed == "" && !p.Deleting && !p.Lost && !p.Assignment.Delete
 }
@@ -71,7 +72,7 @@ func (v *view) adoptable(n Node, taken map[string]bool) (PVC, bool) {
 	return PVC{}, false
 }
 
-// isHeldBack tells whether an earlier node of the name has the volume attached yet.
+// isHeldBack tells whether an earlier node of the name still has the volume attached.
 // Kubernetes would take that for the node's own attachment, and the disk would never
 // come.
 func (v *view) isHeldBack(p PVC, n Node) bool {
@@ -103,6 +104,7 @@ func (v *view) awaits(n Node) bool {
 	})
 }
 
+// isComing tells whether a PVC that is not adoptable is about to be.
 func (v *view) isComing(p PVC, pools map[string]int) bool {
 	a, server := p.Assignment, v.server(p)
 	from := v.node[a.Node]
@@ -124,7 +126,8 @@ func (v *view) isComing(p PVC, pools map[string]int) bool {
 	return server != nil && server.Ready && server.isIdle() && !v.isWanted(a.Pool)
 }
 
-// podsCanGo tells whether somebody is there to take down the pods of a PVC, and they go.
+// podsCanGo tells whether the pods of a PVC can be deleted: none hangs, and the kubelet of
+// each is at work, or its machine is dead.
 func (v *view) podsCanGo(p PVC) bool {
 	stuck := func(pod Pod) bool {
 		n, found := v.node[pod.Node]
@@ -134,7 +137,8 @@ func (v *view) podsCanGo(p PVC) bool {
 		!slices.ContainsFunc(v.servers[p.Name], func(s Server) bool { return stuck(s.Pod) })
 }
 
-// create makes a PVC for a node, unless one that was made for it cannot be had.
+// create makes a PVC for a node, unless there is one that was made for it and never used:
+// the node gets that next, or a person is told why it cannot.
 func (v *view) create(n Node) []Action {
 	for attempt := 0; ; attempt++ {
 		name := specs.PVCName(n.Name, n.UID, attempt)
@@ -170,6 +174,7 @@ func (v *view) serveBeside(taken map[string]bool) []Action {
 	return actions
 }
 
+// isMissed tells whether a free PVC has dots that are wanted, or may be.
 func (v *view) isMissed(p PVC) bool {
 	a := p.Assignment
 	switch {
@@ -181,8 +186,8 @@ func (v *view) isMissed(p PVC) bool {
 	return v.Now.Sub(a.Freed) >= adoptWithin
 }
 
-// leastLoaded is where a PVC is served beside others: where pods wait for it, else
-// where the fewest are.
+// leastLoaded is the node that serves a PVC beside others: one where pods wait for its pool,
+// else that with the fewest pools.
 func (v *view) leastLoaded(p PVC, pools map[string]int) (Node, bool) {
 	var best Node
 	found := false

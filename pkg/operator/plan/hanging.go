@@ -7,13 +7,13 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
-// hangs tells whether a pod has been about to go for so long that it will not by itself.
-// That of a dead machine is deleted by force, and only finalizers keep it.
+// hangs tells whether a pod has been being deleted for so long that it will not go by itself.
+// A pod of a dead machine is deleted by force, so that only finalizers can keep it.
 func (v *view) hangs(p Pod) bool {
 	return p.Deleting && v.Now.Sub(p.GoneBy) >= readyWithin && (len(p.Finalizers) > 0 || !v.isDead(v.machine(p)))
 }
 
-// waitFor tells, on what waits for it, of a pod that hangs.
+// waitFor tells of a pod that hangs, in an Event on the object that waits for it to go.
 func (v *view) waitFor(p Pod, on Object) []Action {
 	if !v.hangs(p) {
 		return nil
@@ -25,8 +25,8 @@ func (v *view) waitFor(p Pod, on Object) []Action {
 	return []Action{Warn{on, "PodStuck", fmt.Sprintf("Nothing more is done here until pod %s, which is being deleted, has gone from node %s: kubectl -n %s describe pod %[1]s, and kubelet's log, tell why it does not. %[4]s", p.Name, p.Node, v.Cluster.Namespace, do)}}
 }
 
-// isLeftAttached tells whether a PVC is free for so long that no volume of it that is
-// attached yet will be detached by itself.
+// isLeftAttached tells whether a PVC has been free for so long that its volume, if it is still
+// attached, will not be detached by itself.
 func (v *view) isLeftAttached(p PVC) bool {
 	freed := p.Assignment.Freed
 	return p.Assignment.IsFree() && !freed.IsZero() && v.Now.Sub(freed) >= readyWithin

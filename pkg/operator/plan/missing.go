@@ -2,10 +2,10 @@ package plan
 
 import "time"
 
-// MissingSince is since when each node that something of ours is for has not been there, as
-// one observer saw it, whose last answer was before. It is none of the cluster's clocks: one
-// that has just started begins anew. A node that came and went between two looks was not
-// there.
+// MissingSince gives the nodes that do not exist though a PVC or a pod of ours is for them,
+// and since when. before is what the observation before this one gave. Only the operator's
+// own clock counts, so that one that has just started counts anew. A node that came and went
+// between two observations was not seen, and counts as missing all the time.
 func (s State) MissingSince(before map[string]time.Time) map[string]time.Time {
 	since := map[string]time.Time{}
 	miss := func(node string) {

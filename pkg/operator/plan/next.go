@@ -122,9 +122,8 @@ func (v *view) keeps(n Node) bool {
 	return v.isSelected(n) && n.takesPods() && !n.Cordoned && !n.OutOfService
 }
 
-// isDead tells whether a machine is off for certain: Kubernetes has had no such node for
-// deadAfter, though maybe another of the name, or somebody says so by the out-of-service
-// taint.
+// isDead tells whether a machine is off for certain: there has been no node of its name for
+// deadAfter, or the node that has its name is out of service or another machine.
 func (v *view) isDead(m Machine) bool {
 	if n, found := v.node[m.Node]; found {
 		return m.IsDead(n)
@@ -133,7 +132,8 @@ func (v *view) isDead(m Machine) bool {
 	return seen && v.Now.Sub(since) >= deadAfter
 }
 
-// isMissing tells whether nobody knows yet if the node of a PVC will come back.
+// isMissing tells whether the node of a PVC is not there, but not for so long that it is
+// dead: it may come back.
 func (v *view) isMissing(a specs.Assignment) bool {
 	_, found := v.node[a.Node]
 	return !found && !a.IsFree() && !v.isDead(assigned(a))
@@ -142,8 +142,8 @@ func (v *view) isMissing(a specs.Assignment) bool {
 // assigned is the machine that a PVC is assigned to.
 func assigned(a specs.Assignment) Machine { return Machine{a.Node, a.Machine} }
 
-// machine is the one that a pod was made for: its name does not tell, but of an
-// assignment it is known.
+// machine is the one that a pod was made for. A pod knows only the node's name, but the
+// assignment that it was made for, if the PVC still has it, tells the machine.
 func (v *view) machine(p Pod) Machine {
 	if a := v.pvc[p.PVC].Assignment; a.Node == p.Node && a.Generation == p.Generation {
 		return assigned(a)
@@ -160,8 +160,9 @@ func (v *view) isDown(p Pod) bool {
 	return !p.Ready && v.Now.Sub(since) >= readyWithin
 }
 
-// mayServe tells whether a server has its pool imported, or had when it last told, unless
-// nothing has been heard of it for as long as it takes to be down.
+// mayServe tells whether a server may have its pool imported: it has not exported it, and is
+// ready or said so in its last report. The report counts no more once it is as old as
+// readyWithin and the pod is down too.
 func (v *view) mayServe(s Server) bool {
 	if s.isReleased() || s.Ready {
 		return !s.isReleased()
@@ -183,8 +184,9 @@ func (s Server) wants(pool string) bool {
 	return s.Report != nil && slices.Contains(s.Report.WantedPools, pool)
 }
 
-// remove is how a pod is deleted: by force where no kubelet is left to do it, unless one
-// has written of it since.
+// remove is how a pod is deleted. On a dead machine no kubelet is left to end it, so that it
+// is deleted by force; but not if something was written to the pod since it was seen, which
+// a kubelet may have done.
 func (v *view) remove(p Pod) PodRef {
 	ref := p.ref()
 	if m := v.machine(p); v.isDead(m) {
@@ -194,5 +196,6 @@ func (v *view) remove(p Pod) PodRef {
 	return ref
 }
 
-// isGoing tells whether nothing more needs be done to have the pod go.
+// isGoing tells whether the pod is being deleted and its kubelet may yet end it, so that there
+// is nothing more to do.
 func (v *view) isGoing(p Pod) bool { return p.Deleting && !v.isDead(v.machine(p)) }

@@ -50,8 +50,8 @@ func (v *view) step(p PVC, given bool) []Action {
 	case v.isMissing(a):
 		return nil
 	case p.Volume == "" && (p.Deleting || v.isLeaving(p, given)), p.Deleting && p.Lost:
-		// There is no pool on it. Its pods go afterwards: until then it may be bound,
-		// which changes it.
+		// There is no pool on it. It is freed before its pods are deleted: if it is bound
+		// meanwhile it has changed, and freeing it fails.
 		return []Action{FreePVC{Change: p.become(a.FreedAt(v.Now))}}
 	}
 	return append(v.serve(p, given), v.anotherSystem(p)...)
@@ -66,8 +66,9 @@ func (p PVC) object() Object { return Object{"PersistentVolumeClaim", p.Name} }
 func (p PVC) warn(reason, message string) Action { return Warn{p.object(), reason, message} }
 
 // strays deletes the pods that the PVC's assignment does not allow, a node's server
-// before its holder; waits says that there are some yet. Such a generation's pool was
-// exported, or its machine is off. Should one serve nevertheless, it is asked.
+// before its holder; waits says that there are some yet. The pool of such a generation was
+// exported, or its machine is off. A server that has it imported nevertheless is not
+// deleted, but asked to give it up.
 func (v *view) strays(p PVC) (actions []Action, waits bool) {
 	a := p.Assignment
 	isStray := func(pod Pod) bool { return pod.Node != a.Node || v.isDead(v.machine(pod)) }
@@ -142,8 +143,9 @@ func (v *view) letGo(p PVC) []Action {
 	return []Action{FreePVC{Change: p.become(p.Assignment.FreedAt(v.Now))}}
 }
 
-// keep takes back what a person said of a pool that is imported: the pods that use it would
-// lose their disk. A server that is ready and silent is about to tell.
+// keep takes it back that a person said a pool was not imported, where its server says that
+// it is: the pods that use it would lose their disk. Until a server that is ready has told,
+// nothing is done.
 func (p PVC) keep(s Server) []Action {
 	if !s.serves() {
 		return nil
@@ -211,7 +213,8 @@ func (v *view) unbound(p PVC) []Action {
 	return []Action{p.warn("Unbound", fmt.Sprintf("It has got no volume: kubectl -n %s describe pvc %s tells why. If it cannot have one of its class and size, set pvcPerNode.storageClass or pvcPerNode.pvSizePerNode, and delete it: its node gets one of the class and size of then.", v.Cluster.Namespace, p.Name))}
 }
 
-// neverRan tells whether a holder cannot start and would now be made otherwise.
+// neverRan tells whether a holder has not started, and one that is made now would have
+// another spec, with which it may.
 func (v *view) neverRan(h Pod, p PVC) bool {
 	return h.Phase == corev1.PodPending && h.Spec != specs.HolderHash(v.Cluster, p.VolumeMode)
 }
@@ -223,8 +226,8 @@ func (v *view) claim(p PVC) specs.Claim {
 	}
 }
 
-// createServer allows it to take over a pool that nobody exported only when no
-// other node can reach the disk any more.
+// createServer makes a PVC's server. If its pool was not exported, the server may take it
+// over, and is made only when no other node can reach the disk any more.
 func (v *view) createServer(p PVC, holder Pod) []Action {
 	claim := v.claim(p)
 	if p.Assignment.NeedsTakeOver() {
@@ -259,8 +262,8 @@ func (v *view) waitForDetach(p PVC, holder Pod, on []string) []Action {
 	return []Action{p.warn("TakeOverWaits", fmt.Sprintf("Its last server did not export the pool, so that it is only imported when volume %s is attached to node %s alone; it is attached %s.", p.Volume, p.Assignment.Node, where))}
 }
 
-// record writes down which pool a PVC holds, for whoever wants it when no server
-// has it.
+// record writes down which pool a PVC holds, so that an attach which waits for that pool is
+// understood when no server has it.
 func (p PVC) record(s Server) []Action {
 	switch {
 	case s.Report == nil || s.Report.Pool == "" || s.Report.Pool == p.Assignment.Pool:
@@ -286,7 +289,8 @@ func (p PVC) deletingWarning() Action {
 	return p.warn("BeingDeleted", fmt.Sprintf("Somebody deleted it. Its pool goes with its last pod: save its dots. Annotate it with %s=true and it is given up once nothing uses it.", specs.AnnotationDelete))
 }
 
-// orphans are pods whose PVC is not to be seen.
+// orphans deletes pods whose PVC does not exist, or lacks its label, if their machine is
+// dead, and tells of the holders among the others.
 func (v *view) orphans() []Action {
 	var actions []Action
 	for _, s := range v.Servers {
@@ -308,7 +312,7 @@ func (v *view) orphans() []Action {
 	return actions
 }
 
-// guards are the budgets that nothing needs any more.
+// guards deletes PodDisruptionBudgets that nothing needs any more.
 func (v *view) guards() []Action {
 	needed := map[string]bool{}
 	for _, h := range v.Holders {

@@ -8,8 +8,8 @@ import (
 // PoolInUse is the reason of an Event on a node that is to give its pool up: who uses it.
 const PoolInUse = "PoolInUse"
 
-// release has a server give its pool up. instead is the command with which a person says
-// that there is none to give up, where the server cannot.
+// release has a server give its pool up. Where the server does not come up, a person is told
+// of the command instead, which says that there is no pool to give up.
 func (v *view) release(s Server, instead string) []Action {
 	if v.isStuck(s) {
 		return v.stuck(s.Pod, instead)
@@ -17,7 +17,8 @@ func (v *view) release(s Server, instead string) []Action {
 	return v.ask(s)
 }
 
-// ask asks a server to give its pool up, or tells who has it wait.
+// ask asks a server to give its pool up once that has been idle, and until then tells who
+// uses it.
 func (v *view) ask(s Server) []Action {
 	switch {
 	case s.Report == nil:
@@ -32,14 +33,15 @@ func (v *view) ask(s Server) []Action {
 }
 
 // isStuck tells whether a server does not come up, or not again, so that it cannot give its
-// pool up. That of a machine which was rebooted is the same pod, which was ready before.
+// pool up. After a reboot of its machine the pod is the same and was ready before: it has not
+// failed, but may be down.
 func (v *view) isStuck(s Server) bool {
 	return !v.mayServe(s) && (v.hasFailed(s) || v.isDown(s.Pod))
 }
 
 // stuck tells that a node keeps its pool because a pod does not come up. Whether there is
-// a pool is not known even if no server ever told of one: it may have imported it and
-// failed, or told when no operator listened. A person can look.
+// a pool is not known even if no server ever told of one: a server may have imported it and
+// then failed, or have told of it while no operator ran. A person can look.
 func (v *view) stuck(pod Pod, instead string) []Action {
 	return []Action{Warn{Object{"Node", pod.Node}, "CannotLeave",
 		fmt.Sprintf("Its pool can only be given up by a server, and %s does not come up: kubectl -n %s describe pod %[1]s, and its log, tell why. If that cannot be mended, and there is no pool of dotmesh in zpool list on the node (without the module zfs there is none), say so: %[3]s", pod.Name, v.Cluster.Namespace, instead)}}

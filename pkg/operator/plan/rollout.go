@@ -33,7 +33,7 @@ type slot struct {
 	noPool bool
 }
 
-// isThere tells whether it has a server, which is not about to be another.
+// isThere tells whether it has a server that is not about to make room for another.
 func (s slot) isThere() bool {
 	return s.server != nil && !s.server.Deleting && !s.server.hasEnded()
 }
@@ -142,8 +142,9 @@ func (v *view) isGivingUp(s slot, leaving bool) bool {
 	return leaving && (s.server == nil || !s.node.Ready || v.hasBeenIdle(*s.server) || v.failsAlone(s))
 }
 
-// failsAlone tells whether a server does not come up for a reason of its node's, and not
-// for what is rolled out, which another one has come up with.
+// failsAlone tells whether it is no reason to stop the rollout that a server does not come up:
+// there never was a pool, or another server has come up with what is rolled out, so that the
+// fault is the node's.
 func (v *view) failsAlone(s slot) bool {
 	return s.server.Spec == s.spec && v.hasFailed(*s.server) &&
 		(s.noPool || slices.ContainsFunc(v.Servers, func(other Server) bool { return other.Spec == s.spec && other.isWell() }))

@@ -11,8 +11,8 @@ import (
 )
 
 // State is everything that was observed, at one time. The order of its lists means
-// nothing. Whoever observes has asked every server before the first Next, or nodes
-// get new PVCs where others could be given away.
+// nothing. Every server has to have been asked before the first Next: as long as it is not
+// known which pools are idle, none is given away, and nodes get new PVCs instead.
 type State struct {
 	Now     time.Time
 	Config  config.Config
@@ -28,7 +28,7 @@ type State struct {
 	// Attachments are all VolumeAttachments of the PVCs' volumes, also of those
 	// that are being attached or detached.
 	Attachments []Attachment
-	// Missing is what MissingSince gave.
+	// Missing are nodes that are not there, and since when: what MissingSince gave.
 	Missing map[string]time.Time
 }
 
@@ -42,7 +42,7 @@ type Node struct {
 	Labels          map[string]string
 	Cordoned        bool
 	Ready           bool
-	// ReadySince is when that last changed.
+	// ReadySince is when Ready last changed.
 	ReadySince time.Time
 	Taints     []corev1.Taint
 	// OutOfService says that the node has the taint of this name: a person, or the
@@ -56,7 +56,7 @@ func (n Node) isLabelled() bool { return n.Labels[specs.LabelServer] == specs.Tr
 
 func (n Node) zone() string { return n.Labels[corev1.LabelTopologyZone] }
 
-// PVC is one of ours.
+// PVC is a PersistentVolumeClaim for a pool.
 type PVC struct {
 	Name            string
 	UID             types.UID
@@ -100,7 +100,7 @@ type Pod struct {
 	Finalizers []string
 	Phase      corev1.PodPhase
 	Ready      bool
-	// ReadySince is when that last changed; zero if it never did.
+	// ReadySince is when Ready last changed; zero if it never did.
 	ReadySince time.Time
 	// WasReady says that it has been ready at some time.
 	WasReady bool
@@ -116,7 +116,8 @@ func (p Pod) isRunning() bool { return p.Phase == corev1.PodRunning && !p.Deleti
 
 func (p Pod) ref() PodRef { return PodRef{Name: p.Name, UID: p.UID} }
 
-// asSeen is ref for what would be wrong if the pod has begun to run meanwhile.
+// asSeen is a ref that holds only until something is written to the pod: for a deletion
+// that would be wrong if the pod has begun to run meanwhile.
 func (p Pod) asSeen() PodRef {
 	return PodRef{Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion}
 }
@@ -126,9 +127,9 @@ type Server struct {
 	Pod
 	// Report is the last answer of this very pod; nil while there is none.
 	Report *Report
-	// IdleSince is since when, without interruption, each of its reports said that
-	// nothing uses the pool; zero while it is used or not known. An operator that
-	// starts has seen nothing yet, which only delays.
+	// IdleSince is since when each of its reports, without interruption, has said that
+	// nothing uses the pool; zero while it is used, or that is not known. An operator that
+	// has just started counts from the first report that it gets, which only delays.
 	IdleSince time.Time
 }
 
@@ -158,15 +159,15 @@ type Report struct {
 	// Pool is the GUID of its root dataset, "" until it is known.
 	Pool   string
 	Health string // HealthOnline, or what is wrong
-	// Released says that the pool was exported and the server idles until it is
-	// killed, also when it started after that.
+	// Released says that the pool was exported, by this server or the one before it in
+	// the pod, and that the server does nothing more until it is killed.
 	Released   bool
 	Generation uint64
 	InUse      bool
 	// Users are some of who uses the pool: pod, volume or process.
 	Users []string
-	// WantedPools are those that attaches wait for and that no server serves. An attach to
-	// one that is served is a use of it.
+	// WantedPools are pools that attaches on this node wait for and that no server serves.
+	// An attach to a pool that is served counts as a use of that pool.
 	WantedPools []string
 	Version     string
 }
@@ -180,15 +181,16 @@ type Attachment struct {
 	Created            time.Time
 }
 
-// Machine is a node, and none of its name that was there before or comes after.
+// Machine is one machine among those that have had the same node name, one after another.
 type Machine struct {
 	Node          string
-	specs.Machine // without a UID it is any of the name
+	specs.Machine // without a UID: any machine of the name
 }
 
-// IsDead tells whether the machine is off for certain, where n is the node of its name: it
-// is out of service, or another one. A machine that registers anew makes a node of another
-// UID, and has its boot still; one that has not told its boot may be any.
+// IsDead tells whether the machine is off for certain. n is the node that has its name now:
+// either somebody says that n is out of service, or n is another machine. A machine that
+// only registers anew makes a node of another UID too, but of the same boot; and while n has
+// not told its boot it may be this machine.
 func (m Machine) IsDead(n Node) bool {
 	return n.OutOfService || m.UID != "" && m.UID != n.UID && n.Boot != "" && n.Boot != m.Boot
 }

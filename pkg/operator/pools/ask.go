@@ -22,8 +22,8 @@ const (
 	askTimeout = 5 * time.Second
 	// askAtOnce bounds how many are asked at the same time.
 	askAtOnce = 32
-	// askAgain is how old an answer must be: events of the cluster cause rounds
-	// that need no new ones.
+	// askAgain is how old an answer must be before a server is asked again: events of the
+	// cluster cause rounds that need no new answers.
 	askAgain = 5 * time.Second
 	// answerHolds is for how long what a server said of its health, and of what it waits
 	// for, is taken for true while it is silent.
@@ -60,7 +60,7 @@ type Condition struct {
 	Reason, Message string
 }
 
-// Released is the answer to Release; the others say why not.
+// Released is the answer to Release; Reason and Holders say why the pool was not.
 type Released struct {
 	Released bool
 	Reason   string

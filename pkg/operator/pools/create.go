@@ -12,8 +12,8 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
-// create makes an object. What has its name already may be ours, and not have been observed
-// yet. If it is another's it is told of, and never touched.
+// create makes an object. If there is one of its name already, that may be the operator's,
+// and not have been observed yet. One that is another's is told of, and never touched.
 func (p *Pools) create(ctx context.Context, made client.Object) error {
 	kind := made.GetObjectKind().GroupVersionKind()
 	err := p.cfg.Client.Create(ctx, made)
@@ -39,8 +39,8 @@ func (p *Pools) create(ctx context.Context, made client.Object) error {
 	return fmt.Errorf("there is a %s %s that is not the operator's: it lacks %s", kind.Kind, there.Name, text)
 }
 
-// lacks tells by which labels and annotations what was to be made would be observed, and
-// what has its name is not.
+// lacks are the labels and annotations by which the operator observes what it has made, and
+// which the object that has its name does not have.
 func lacks(there, made metav1.Object) []string {
 	labels := []string{specs.LabelAppName, specs.LabelComponent}
 	if made.GetLabels()[specs.LabelRole] != "" { // a PVC, which may be made by hand

@@ -14,8 +14,8 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
-// What is made or freed here cannot be taken back where a cache was behind. So the
-// API server is asked once more, just before.
+// What is done here cannot be taken back, should a cache have been behind. So the API server
+// is asked once more, just before.
 
 // freePVC takes a PVC from its node, from a dead one only if that is dead still.
 func (p *Pools) freePVC(ctx context.Context, a plan.FreePVC) error {
@@ -27,7 +27,8 @@ func (p *Pools) freePVC(ctx context.Context, a plan.FreePVC) error {
 	return p.change(ctx, a.Change)
 }
 
-// stillDead is errMoved for a machine whose node is there and in service.
+// stillDead is errMoved if the node of a machine's name may be that machine, and is in
+// service.
 func (p *Pools) stillDead(ctx context.Context, m plan.Machine) error {
 	var node corev1.Node
 	err := p.cfg.Live.Get(ctx, client.ObjectKey{Name: m.Node}, &node)
@@ -42,8 +43,9 @@ func (p *Pools) stillDead(ctx context.Context, m plan.Machine) error {
 	return nil
 }
 
-// recordNode writes down which node a PVC is assigned to. A cache may have an earlier one
-// of its name yet, for which the present one would then be taken for another machine.
+// recordNode writes down which machine a PVC is assigned to. A cache may still have an earlier
+// node of the name: if that was written down, the present one would be taken for another
+// machine.
 func (p *Pools) recordNode(ctx context.Context, a plan.RecordNode) error {
 	var node corev1.Node
 	if err := p.cfg.Live.Get(ctx, client.ObjectKey{Name: a.To.Node}, &node); err != nil {
@@ -109,8 +111,8 @@ func (p *Pools) stillAssigned(ctx context.Context, claim specs.Claim, node strin
 }
 
 // attachedOnlyTo is errMoved unless the volume is attached to the machine, and nowhere
-// else. An attachment of an earlier one of its name was waited for (plan), before there
-// was a holder.
+// else. An attachment has only the node's name, but is not that of an earlier machine: the
+// plan assigns no PVC to a node before such a one is gone.
 func (p *Pools) attachedOnlyTo(ctx context.Context, volume string, m plan.Machine) error {
 	var node corev1.Node
 	if err := p.cfg.Live.Get(ctx, client.ObjectKey{Name: m.Node}, &node); err != nil {

@@ -21,7 +21,7 @@ import (
 func (p *Pools) observe(ctx context.Context, c config.Config) (Observation, error) {
 	s := plan.State{Now: p.cfg.Now(), Config: c, Cluster: p.cfg.Cluster}
 	missing := p.missing
-	p.missing = nil // one that fails has seen nothing
+	p.missing = nil // if this observation fails, the next one begins anew
 	var kept corev1.ConfigMap
 	err := p.cfg.Client.Get(ctx, client.ObjectKey{Namespace: s.Cluster.Namespace, Name: specs.SettingsName}, &kept)
 	switch {

@@ -5,8 +5,8 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/plan"
 )
 
-// One point after each kind of action. Before one is after another, or where
-// nothing was done yet.
+// One point after each kind of action. None is needed before: that is after another action,
+// or where nothing was done yet.
 const (
 	pointLabelNode    crash.Point = "pools.label-node.after"
 	pointUnlabelNode  crash.Point = "pools.unlabel-node.after"

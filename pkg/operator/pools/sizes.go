@@ -8,7 +8,7 @@ import (
 )
 
 // sizes are those of the pools in files of nodes, by node, as far as servers have told.
-// One stays while its server is silent or being replaced.
+// A size stays while its server is silent or being replaced.
 type sizes struct {
 	mu    sync.Mutex
 	bytes map[string]int64
