@@ -49,6 +49,16 @@ func (g *growth) oversize() error {
 	return dot.Precondition("the file of pool %s has %s, more than the %s that are configured, and cannot shrink: set local.poolSizePerNode (--pool-size) to what it has", g.own.Name, dot.SizeOf(g.has), dot.SizeOf(want))
 }
 
+// diskBytes is what the pool's file or device has; 0 on a nil growth.
+func (g *growth) diskBytes() int64 {
+	if g == nil {
+		return 0
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.has
+}
+
 // look is called by who asks for the status, often. On a nil growth, of a pool that is
 // not this server's own, it does nothing.
 func (g *growth) look(w *worker, now time.Time) {

@@ -222,3 +222,26 @@ func TestReleaseOfAPool(t *testing.T) {
 		t.Errorf("got %v", found)
 	}
 }
+
+// TestServerThatStartsTellsOfItsPool: pods may use a pool that the process before has
+// imported, also while there is no etcd to serve it with.
+func TestServerThatStartsTellsOfItsPool(t *testing.T) {
+	d := newDisk(t)
+	cfg := d.configOf(1, nil)
+	r := d.startWith(cfg)
+	if s := must(t, r.Server.GetStatus, &v1.GetStatusRequest{}); s.DiskBytes != 512<<20 || s.SizeBytes >= s.DiskBytes {
+		t.Errorf("got %d bytes on a disk of %d", s.SizeBytes, s.DiskBytes)
+	}
+	r.stop()
+	d.stopEtcd()
+	r = d.launch(cfg)
+	d.eventually("the pool is not told of", func() string {
+		s, err := call(r.Server.GetStatus, &v1.GetStatusRequest{})
+		if err == nil && !s.Ready && s.PoolId == "" && s.PoolName == d.name.String() && s.InUse {
+			return ""
+		}
+		return fmt.Sprint(s, err)
+	})
+	d.startEtcd()
+	d.awaitReady(r)
+}

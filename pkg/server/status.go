@@ -5,8 +5,11 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"k8s.io/klog/v2"
 
 	v1 "github.com/dotmesh-io/dotmesh-csi/pkg/api/dotmesh/v1"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/engine/pool"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/zfs"
 )
 
 // statusHandler implements dotmeshv1connect.ServerServiceHandler. It answers also
@@ -27,14 +30,18 @@ func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetS
 		Node: cfg.NodeName, Zone: cfg.Zone, Version: cfg.Version, Claim: cfg.Pool.Claim, Generation: cfg.Pool.Generation,
 		Released: h.s.isReleased(),
 	}
-	p, err := h.s.ready()
-	if err != nil {
+	p, starting := h.s.ready()
+	if starting != nil {
+		var err error
 		reason := "Starting"
 		if res.Released {
 			reason = "Released"
 		}
 		res.InUse = !res.Released // nobody knows yet
-		res.Conditions = []*v1.Condition{{Type: "Ready", Reason: reason, Message: err.Error()}}
+		if res.PoolName, err = h.s.importedBefore(); err != nil {
+			klog.FromContext(ctx).Error(err, "whether the pool is imported is not known")
+		}
+		res.Conditions = []*v1.Condition{{Type: "Ready", Reason: reason, Message: starting.Error()}}
 		return connect.NewResponse(res), nil
 	}
 	p.growth.look(p.work, time.Now())
@@ -44,6 +51,7 @@ func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetS
 	res.PoolId, res.PoolName = p.pool.String(), p.about.poolName
 	_, leaseErr := p.lease.current()
 	health, healthErr := p.health.get(ctx)
+	res.DiskBytes = p.growth.diskBytes()
 	res.Health, res.SizeBytes, res.FreeBytes = health.State, health.SizeBytes, health.FreeBytes
 	res.FragmentationPercent = uint32(health.FragmentPercent)
 	res.Writes = health.Writes
@@ -55,6 +63,20 @@ func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetS
 	}
 	res.Ready = p.ready(ctx) == nil
 	return connect.NewResponse(res), nil
+}
+
+// importedBefore is the name of the pool that is to be served, if it is imported already, as
+// after the process before this one was killed; "" if not, or if it was given by its root.
+func (s *Server) importedBefore() (string, error) {
+	name, err := zfs.ParsePoolName(s.cfg.Pool.Name)
+	if s.cfg.Pool.Root != "" || err != nil {
+		return "", nil
+	}
+	imported, err := pool.IsImported(name)
+	if !imported {
+		return "", err
+	}
+	return name.String(), nil
 }
 
 func condition(kind string, err error, good, bad, problem string) *v1.Condition {

@@ -64,6 +64,13 @@ func refused(t *testing.T, what string, cfg Config, code dot.Code) {
 	}
 }
 
+func wantImported(t *testing.T, cfg Config, want bool) {
+	t.Helper()
+	if got, err := IsImported(cfg.Name); err != nil || got != want {
+		t.Errorf("imported: got %v, %v", got, err)
+	}
+}
+
 func TestLifeOfAPool(t *testing.T) {
 	cfg := onDisk(t, nil)
 	made := ensure(t, cfg)
@@ -73,6 +80,8 @@ func TestLifeOfAPool(t *testing.T) {
 	if again := ensure(t, cfg); again.Created || again.Imported || again.Device != made.Device {
 		t.Errorf("adopted: got %+v", again)
 	}
+
+	wantImported(t, cfg, true)
 
 	data, err := made.Root.Child("data")
 	if err != nil {
@@ -99,6 +108,7 @@ func TestLifeOfAPool(t *testing.T) {
 	if _, err := findLoop(cfg); !errors.Is(err, loop.ErrNotFound) {
 		t.Errorf("the loop device is left: %v", err)
 	}
+	wantImported(t, cfg, false)
 
 	renamed := cfg
 	renamed.Name = zfstest.Name(t)

@@ -140,7 +140,7 @@ func (s Server) isReleased() bool {
 
 // serves tells whether it has its pool imported, as far as it told.
 func (s Server) serves() bool {
-	return s.Report != nil && s.Report.Pool != "" && !s.Report.Released
+	return s.Report != nil && (s.Report.Pool != "" || s.Report.Imported) && !s.Report.Released
 }
 
 // isWell tells whether it serves a pool that nothing is wrong with.
@@ -157,8 +157,10 @@ type Report struct {
 	// Node and Claim, a PVC's UID, are whom the server serves.
 	Node, Claim string
 	// Pool is the GUID of its root dataset, "" until it is known.
-	Pool   string
-	Health string // HealthOnline, or what is wrong
+	Pool string
+	// Imported says of a server that starts that the pool it is to serve is imported.
+	Imported bool
+	Health   string // HealthOnline, or what is wrong
 	// Released says that the pool was exported, by this server or the one before it in
 	// the pod, and that the server does nothing more until it is killed.
 	Released   bool

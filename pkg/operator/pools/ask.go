@@ -43,7 +43,7 @@ type Servers interface {
 // Status is what a server says of itself.
 type Status struct {
 	plan.Report
-	SizeBytes  int64 // of the pool; 0 until it is known
+	DiskBytes  int64 // of what the pool lies on; 0 until it is known
 	Conditions []Condition
 }
 

@@ -60,9 +60,9 @@ func (a *API) Status(ctx context.Context, address string) (Status, error) {
 
 func statusOf(m *v1.GetStatusResponse) Status {
 	s := Status{Report: plan.Report{
-		Node: m.Node, Claim: m.Claim, Pool: m.PoolId, Health: m.Health, Released: m.Released, Generation: m.Generation,
+		Node: m.Node, Claim: m.Claim, Pool: m.PoolId, Imported: m.PoolName != "", Health: m.Health, Released: m.Released, Generation: m.Generation,
 		InUse: m.InUse, Users: m.Users, WantedPools: m.WantedPools, Version: m.Version,
-	}, SizeBytes: m.SizeBytes}
+	}, DiskBytes: m.DiskBytes}
 	if s.Health == plan.HealthOnline && !m.Writes {
 		s.Health = "HUNG" // the state word says ONLINE also of a pool that writes nothing
 	}

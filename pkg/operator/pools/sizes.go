@@ -26,7 +26,7 @@ func (s *sizes) note(state plan.State, statuses map[string]Status) {
 		}
 	}
 	for _, server := range state.Servers {
-		if size := statuses[server.Name].SizeBytes; size > 0 && server.PVC == "" {
+		if size := statuses[server.Name].DiskBytes; size > 0 && server.PVC == "" {
 			now[server.Node] = size
 		}
 	}

@@ -25,11 +25,11 @@ func TestLargest(t *testing.T) {
 			t.Errorf("%s: got %d, %v, want %d", why, got, asked, size)
 		}
 	}
-	p.sizes.note(both, map[string]Status{"a": {SizeBytes: 7}, "b": {SizeBytes: 5}})
+	p.sizes.note(both, map[string]Status{"a": {DiskBytes: 7}, "b": {DiskBytes: 5}})
 	want(7, "two pools")
 	p.sizes.note(plan.State{Nodes: both.Nodes}, nil)
 	want(7, "servers that are being replaced")
-	p.sizes.note(both, map[string]Status{"a": {}, "b": {SizeBytes: 6}})
+	p.sizes.note(both, map[string]Status{"a": {}, "b": {DiskBytes: 6}})
 	want(7, "one that has not told since")
 	p.sizes.note(plan.State{Nodes: both.Nodes[1:]}, nil)
 	want(6, "a node that is gone")
@@ -39,6 +39,6 @@ func TestLargest(t *testing.T) {
 	if _, known := p.Largest(); known {
 		t.Error("one that was up has not told")
 	}
-	p.sizes.note(plan.State{Nodes: []plan.Node{{Name: "b"}}, Servers: []plan.Server{server("b", "p")}}, map[string]Status{"b": {SizeBytes: 9}})
+	p.sizes.note(plan.State{Nodes: []plan.Node{{Name: "b"}}, Servers: []plan.Server{server("b", "p")}}, map[string]Status{"b": {DiskBytes: 9}})
 	want(0, "a pool on a PVC")
 }

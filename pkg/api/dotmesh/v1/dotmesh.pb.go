@@ -3265,7 +3265,7 @@ type GetStatusResponse struct {
 	state                protoimpl.MessageState `protogen:"open.v1"`
 	Ready                bool                   `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
 	PoolId               string                 `protobuf:"bytes,2,opt,name=pool_id,json=poolId,proto3" json:"pool_id,omitempty"`
-	PoolName             string                 `protobuf:"bytes,3,opt,name=pool_name,json=poolName,proto3" json:"pool_name,omitempty"`
+	PoolName             string                 `protobuf:"bytes,3,opt,name=pool_name,json=poolName,proto3" json:"pool_name,omitempty"` // of a server that starts: of the pool that it is to serve, if that is imported
 	Node                 string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
 	Health               string                 `protobuf:"bytes,5,opt,name=health,proto3" json:"health,omitempty"` // ONLINE, DEGRADED, SUSPENDED …
 	SizeBytes            int64                  `protobuf:"varint,6,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
@@ -3287,6 +3287,7 @@ type GetStatusResponse struct {
 	Users []string `protobuf:"bytes,17,rep,name=users,proto3" json:"users,omitempty"`
 	// Pools that pods wait for and that no server serves.
 	WantedPools   []string `protobuf:"bytes,18,rep,name=wanted_pools,json=wantedPools,proto3" json:"wanted_pools,omitempty"`
+	DiskBytes     int64    `protobuf:"varint,19,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"` // of the file or device that the pool lies on, which it has a little less than; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3445,6 +3446,13 @@ func (x *GetStatusResponse) GetWantedPools() []string {
 		return x.WantedPools
 	}
 	return nil
+}
+
+func (x *GetStatusResponse) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
 }
 
 type ReleaseRequest struct {
@@ -3883,7 +3891,7 @@ const file_dotmesh_v1_dotmesh_proto_rawDesc = "" +
 	"zfs_module\x18\x02 \x01(\tR\tzfsModule\x12!\n" +
 	"\fzfs_userland\x18\x03 \x01(\tR\vzfsUserland\x12#\n" +
 	"\rnewer_version\x18\x04 \x01(\tR\fnewerVersion\"\x12\n" +
-	"\x10GetStatusRequest\"\x9d\x04\n" +
+	"\x10GetStatusRequest\"\xbc\x04\n" +
 	"\x11GetStatusResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x17\n" +
 	"\apool_id\x18\x02 \x01(\tR\x06poolId\x12\x1b\n" +
@@ -3909,7 +3917,9 @@ const file_dotmesh_v1_dotmesh_proto_rawDesc = "" +
 	"generation\x12\x15\n" +
 	"\x06in_use\x18\x10 \x01(\bR\x05inUse\x12\x14\n" +
 	"\x05users\x18\x11 \x03(\tR\x05users\x12!\n" +
-	"\fwanted_pools\x18\x12 \x03(\tR\vwantedPools\"0\n" +
+	"\fwanted_pools\x18\x12 \x03(\tR\vwantedPools\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\x13 \x01(\x03R\tdiskBytes\"0\n" +
 	"\x0eReleaseRequest\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
