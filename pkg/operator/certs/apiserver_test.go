@@ -17,6 +17,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 	"github.com/dotmesh-io/dotmesh-csi/test/apiserver"
 )
@@ -99,7 +100,7 @@ func madeAndKept(t *testing.T, s *apiserver.Server) {
 	b := newBench(t, s, "made")
 	b.reconcile()
 	first := b.secret(pki.SecretServerTLS)
-	if first.Type != corev1.SecretTypeTLS || first.Labels[ManagedBy] != Operator || len(first.Data) != 3 {
+	if first.Type != corev1.SecretTypeTLS || first.Labels[specs.LabelManagedBy] != specs.ManagedBy || len(first.Data) != 3 {
 		t.Errorf("got %s, %v", first.Type, first.Labels)
 	}
 	b.reconcile()
@@ -115,7 +116,7 @@ func madeAndKept(t *testing.T, s *apiserver.Server) {
 	}
 	b.Now = func() time.Time { return time.Now().Add(pki.LeafValidity * 3 / 4) }
 	b.reconcile()
-	if renewed := b.secret(pki.SecretEtcdPeer); len(renewed.Data) != 3 || renewed.Labels[ManagedBy] != Operator {
+	if renewed := b.secret(pki.SecretEtcdPeer); len(renewed.Data) != 3 || renewed.Labels[specs.LabelManagedBy] != specs.ManagedBy {
 		t.Errorf("renewed: got %v", renewed.Labels)
 	}
 	if _, err := ClientTLS(t.Context(), b.Client, b.Namespace, pki.SecretOperatorClient); err != nil {

@@ -1,7 +1,7 @@
 // Package certs makes the cluster's CA and certificates, as the Secrets that
 // `dotmesh certs` prints, and renews them.
 //
-// A Secret is the operator's when it carries the label managed-by (ManagedBy);
+// A Secret is the operator's when it carries the label specs.LabelManagedBy;
 // any other is the user's and is never written. With a CA of the user's the
 // certificates that are missing are signed by it; with certificates of the user's
 // and no CA nothing can be made that they would believe, and Missing says so.

@@ -23,10 +23,6 @@ import (
 )
 
 const (
-	// ManagedBy is the label, and Operator its value, of Secrets that are ours.
-	ManagedBy = specs.LabelManagedBy
-	Operator  = specs.ManagedBy
-
 	// TrustAnnotation of a pod is the TrustHash of the ca.crt that it was started
 	// with. Pods that read theirs only then carry it.
 	TrustAnnotation = "dotmesh.io/trust"
@@ -116,7 +112,7 @@ func (r *Reconciler) observe(ctx context.Context) (State, map[string]*corev1.Sec
 			return State{}, nil, err
 		}
 		resources[name] = found
-		s.Secrets[name] = Secret{Data: found.Data, Ours: found.Labels[ManagedBy] == Operator, Changed: changed(found)}
+		s.Secrets[name] = Secret{Data: found.Data, Ours: found.Labels[specs.LabelManagedBy] == specs.ManagedBy, Changed: changed(found)}
 	}
 	var pods corev1.PodList
 	if err := r.Client.List(ctx, &pods, client.InNamespace(r.Namespace)); err != nil {
@@ -173,7 +169,7 @@ func (r *Reconciler) write(ctx context.Context, name string, found *corev1.Secre
 }
 
 func fill(s *corev1.Secret, files map[string][]byte, now time.Time) {
-	metav1.SetMetaDataLabel(&s.ObjectMeta, ManagedBy, Operator)
+	metav1.SetMetaDataLabel(&s.ObjectMeta, specs.LabelManagedBy, specs.ManagedBy)
 	metav1.SetMetaDataLabel(&s.ObjectMeta, "app.kubernetes.io/name", "dotmesh")
 	metav1.SetMetaDataAnnotation(&s.ObjectMeta, changedAnnotation, now.UTC().Format(time.RFC3339))
 	s.Data = files

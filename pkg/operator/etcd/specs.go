@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/certs"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
 )
 
@@ -60,7 +61,7 @@ func labels() map[string]string {
 
 func (s Spec) meta(name string) metav1.ObjectMeta {
 	all := labels()
-	all[certs.ManagedBy] = certs.Operator
+	all[specs.LabelManagedBy] = specs.ManagedBy
 	return metav1.ObjectMeta{Namespace: s.Namespace, Name: name, Labels: all}
 }
 

@@ -131,6 +131,10 @@ func (v *view) letGo(p PVC) []Action {
 	switch {
 	case server != nil && v.mayServe(*server):
 		return p.keep(*server)
+	case p.Assignment.IsGivenUp() && !v.node[p.Assignment.Node].Ready:
+		return []Action{p.warn("GivenUpWaits", fmt.Sprintf("An annotation (%s) says that its pool is not imported on node %s, which is not ready: nobody can know that yet. It counts when the node is ready. If its machine is off, say so instead: %s", specs.AnnotationGivenUp, p.Assignment.Node, specs.SaysOff(p.Assignment.Node)))}
+	case p.Assignment.IsGivenUp() && server != nil && !server.Deleting && !v.isStuck(*server):
+		return nil // it has just been started, and may be about to serve
 	case server != nil && !server.Deleting:
 		return []Action{DeleteServer{server.ref()}}
 	case server != nil:

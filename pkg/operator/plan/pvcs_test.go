@@ -196,6 +196,8 @@ func TestLeaving(t *testing.T) {
 		scene scene
 		want  []string
 	}{
+		"its node is out of touch": {serving(node("n1", labelled, cordoned, unready), neverReady), []string{
+			"warn on Node n1: CannotLeave: Its pool can only be given up by a server, and the node is not ready, so that server-p1-node-n1 does not come up. If its machine is off, say so: kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"}},
 		"used, and nobody knows by what": {serving(n1Left[0], inUse), nil},
 		"used": {serving(n1Left[0], inUse, users("pod default/db", "pid 7 of pod default/agent")),
 			[]string{"warn on Node n1: PoolInUse: The pool of server-p1-node-n1 is given up once nothing has used it for 1m0s. It is used by pod default/db, pid 7 of pod default/agent."}},
@@ -232,12 +234,19 @@ func TestLeaving(t *testing.T) {
 // TestPersonSaysThatThereIsNoPool: what the warning of a server that never came up asks
 // for has the same end as a release.
 func TestPersonSaysThatThereIsNoPool(t *testing.T) {
+	const givenUpWaits = "warn on PersistentVolumeClaim p1: GivenUpWaits: An annotation (dotmesh.io/given-up) says that its pool is not imported on node n1, which is not ready: nobody can know that yet. It counts when the node is ready. If its machine is off, say so instead: kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
 	said := []PVC{pvc("p1", of("n1", 1), gaveUp(1))}
 	run(t, map[string]scene{
 		"the server goes": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			servers: []Server{on("p1", "n1", 1, neverReady)}, want: []string{"delete server server-p1-node-n1"}},
 		"also one that was up before a boot": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
-			servers: []Server{on("p1", "n1", 1, waitsAgain(time.Minute))}, want: []string{"delete server server-p1-node-n1"}},
+			servers: []Server{on("p1", "n1", 1, waitsAgain(readyWithin))}, want: []string{"delete server server-p1-node-n1"}},
+		"one that has just been started may be about to serve": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			servers: []Server{on("p1", "n1", 1, waitsAgain(readyWithin-time.Second))}},
+		"on a node that is out of touch nobody can know": {nodes: []Node{node("n1", labelled, cordoned, unready)}, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			servers: []Server{on("p1", "n1", 1, neverReady)}, want: []string{givenUpWaits}},
+		"nor when the server is gone": {nodes: []Node{node("n1", labelled, cordoned, unready)}, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
+			want: []string{givenUpWaits}},
 		"or whose pod has not run since": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			servers: []Server{on("p1", "n1", 1, notReady, readySince(10*time.Minute), told(10*time.Minute))}, want: []string{"delete server server-p1-node-n1"}},
 		"what was said of an earlier generation is no matter": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 2), wasReleased(1), gaveUp(1), pooled)}, guards: n1Guard,
@@ -268,12 +277,13 @@ func TestPersonIsWrong(t *testing.T) {
 			return scene{nodes: n1Left, pvcs: []PVC{p}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, servers: []Server{on("p1", "n1", 2, is...)}}
 		}
 		for name, c := range map[string]scene{
-			"used":                       serving(inUse).wants(kept...),
-			"idle":                       serving(idleFor(time.Hour)).wants(kept...),
-			"being replaced":             serving(inUse, terminating).wants(kept...),
-			"it has crashed a while ago": serving(inUse, notReady, readySince(9*time.Minute), told(9*time.Minute)).wants(kept...),
-			"ready, and yet to tell":     serving(silent),
-			"of a node that stays":       func() scene { s := serving(inUse).wants(kept...); s.nodes = n1; return s }(),
+			"used":                            serving(inUse).wants(kept...),
+			"idle":                            serving(idleFor(time.Hour)).wants(kept...),
+			"being replaced":                  serving(inUse, terminating).wants(kept...),
+			"it has crashed a while ago":      serving(inUse, notReady, readySince(9*time.Minute), told(9*time.Minute)).wants(kept...),
+			"started again, and yet to serve": serving(waitsAgain(time.Hour), func(s *Server) { s.Report.Imported = true }).wants(kept...),
+			"ready, and yet to tell":          serving(silent),
+			"of a node that stays":            func() scene { s := serving(inUse).wants(kept...); s.nodes = n1; return s }(),
 			"and a spare node does not wait for": func() scene {
 				s := serving(inUse).wants(append(kept, "create PVC "+made("n2", 0))...)
 				s.nodes = []Node{n1Left[0], node("n2")}

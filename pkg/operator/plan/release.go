@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
 
 // PoolInUse is the reason of an Event on a node that is to give its pool up: who uses it.
@@ -43,6 +45,10 @@ func (v *view) isStuck(s Server) bool {
 // a pool is not known even if no server ever told of one: a server may have imported it and
 // then failed, or have told of it while no operator ran. A person can look.
 func (v *view) stuck(pod Pod, instead string) []Action {
+	if n := v.node[pod.Node]; n.Name != "" && !n.Ready {
+		return []Action{Warn{Object{"Node", pod.Node}, "CannotLeave",
+			fmt.Sprintf("Its pool can only be given up by a server, and the node is not ready, so that %s does not come up. If its machine is off, say so: %s", pod.Name, specs.SaysOff(pod.Node))}}
+	}
 	return []Action{Warn{Object{"Node", pod.Node}, "CannotLeave",
 		fmt.Sprintf("Its pool can only be given up by a server, and %s does not come up: kubectl -n %s describe pod %[1]s, and its log, tell why. If that cannot be mended, and there is no pool of dotmesh in zpool list on the node (without the module zfs there is none), say so: %[3]s", pod.Name, v.Cluster.Namespace, instead)}}
 }

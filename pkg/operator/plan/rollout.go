@@ -107,7 +107,7 @@ func (v *view) slots() []slot {
 		a := p.Assignment
 		n := v.node[a.Node]
 		n.Name = a.Node // also of one that is missing, and waited for
-		if p.Malformed != "" || p.Deleting || p.Lost || v.isDead(assigned(a)) || a.IsReleased() || a.IsGivenUp() {
+		if a.IsFree() || p.Malformed != "" || p.Deleting || p.Lost || v.isDead(assigned(a)) || a.IsReleased() || a.IsGivenUp() {
 			continue
 		}
 		s := slot{node: n, server: v.server(p), spec: v.spec(p.VolumeMode), noPool: a.Pool == ""}

@@ -112,10 +112,11 @@ func TestRolloutOfPoolsOnPVCs(t *testing.T) {
 		return scene{nodes: nodes}.served(pvc("p1", of("n1", 1), pooled), first).served(pvc("p2", of("n2", 1), pooled), second)
 	}
 	run(t, map[string]scene{
-		"one at a time":        both(older, older).wants("delete server server-p1-node-n1"),
-		"the next when well":   both(idleFor(time.Second), older).wants("delete server server-p2-node-n2"),
-		"and not before":       both(degraded, older),
-		"used pools no matter": both(inUse, func(s *Server) { older(s); inUse(s) }).wants("delete server server-p2-node-n2"),
+		"one at a time":      both(older, older).wants("delete server server-p1-node-n1"),
+		"the next when well": both(idleFor(time.Second), older).wants("delete server server-p2-node-n2"),
+		"and not before":     both(degraded, older),
+		"a free one that nobody exported is no server's": both(older, older).plus(pvc("p3", free(1), pooled)).wants("delete server server-p1-node-n1"),
+		"used pools no matter":                           both(inUse, func(s *Server) { older(s); inUse(s) }).wants("delete server server-p2-node-n2"),
 		"one that never had a pool, on a node that leaves, stops nothing": func() scene {
 			c := both(neverReady, older)
 			c.nodes = []Node{node("n1", labelled, cordoned), node("n2", labelled)}
