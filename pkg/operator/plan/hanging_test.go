@@ -53,7 +53,7 @@ func TestPodThatHangs(t *testing.T) {
 		"that of a dead machine goes by force": {nodes: off, pvcs: mine, guards: n1Guard, holders: []Pod{holder("p1", "n1", hung)},
 			want: []string{"delete holder holder-p1-node-n1 by force"}},
 		"unless it has finalizers": {nodes: off, pvcs: mine, guards: n1Guard, holders: []Pod{holder("p1", "n1", hung, finalized)},
-			want: []string{onPVC + waitsFor("holder-p1-node-n1", "n1", loosened), "delete holder holder-p1-node-n1 by force", own}},
+			want: []string{onPVC + waitsFor("holder-p1-node-n1", "n1", loosened), own}},
 	})
 	s := state(t, nil)
 	s.Nodes, s.Servers = []Node{node("n1", labelled)}, []Server{local("n1", hungServer)}

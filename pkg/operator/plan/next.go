@@ -196,6 +196,9 @@ func (v *view) remove(p Pod) PodRef {
 	return ref
 }
 
-// isGoing tells whether the pod is being deleted and its kubelet may yet end it, so that there
-// is nothing more to do.
-func (v *view) isGoing(p Pod) bool { return p.Deleting && !v.isDead(v.machine(p)) }
+// isGoing tells whether the pod is being deleted and there is nothing more to do: its kubelet
+// may yet end it; or that cannot, and only finalizers keep what is to go by force.
+func (v *view) isGoing(p Pod) bool {
+	keptByFinalizers := len(p.Finalizers) > 0 && !v.Now.Before(p.GoneBy)
+	return p.Deleting && (keptByFinalizers || !v.isDead(v.machine(p)))
+}

@@ -310,6 +310,11 @@ func (v *view) orphans() []Action {
 			actions = append(actions, DeleteHolder{v.remove(h)})
 			continue
 		}
+		if h.PVC == "" {
+			actions = append(actions, Warn{Object{"Pod", h.Name}, "NoPVC",
+				fmt.Sprintf("It does not say which PVC it keeps, and pods may use the pool on that: annotate it with %s=, and the name of the PVC in its spec.", specs.AnnotationPVCName)})
+			continue
+		}
 		actions = append(actions, Warn{Object{"Pod", h.Name}, "NoPVC",
 			fmt.Sprintf("There is no PVC %s with the label %s=%s. Label it, if it exists; if not, delete this pod.", h.PVC, specs.LabelRole, specs.RolePool)})
 	}

@@ -375,6 +375,8 @@ func TestMissingNode(t *testing.T) {
 		"which is when its pods go": {missing: almost + time.Second, nodes: n2, pvcs: mine, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, servers: well,
 			want: []string{"delete server server-p1-node-n1 by force"}},
 		"what was exported is let go of": {missing: time.Second, pvcs: []PVC{pvc("p1", of("n1", 1), wasReleased(1), pooled)}, want: []string{"free PVC p1"}},
+		"as does a holder that lost its annotation": {missing: almost, holders: []Pod{holder("p1", "n1", func(p *Pod) { p.PVC = "" })},
+			want: []string{"warn on Pod holder-p1-node-n1: NoPVC: It does not say which PVC it keeps, and pods may use the pool on that: annotate it with dotmesh.io/pvc-name=, and the name of the PVC in its spec."}},
 		"pods that were for a PVC which is gone stay too": {missing: almost, holders: []Pod{holder("p1", "n1")}, servers: well,
 			want: []string{"warn on Pod holder-p1-node-n1: NoPVC: There is no PVC p1 with the label dotmesh.io/role=pool. Label it, if it exists; if not, delete this pod."}},
 		"back, it is known by its boot": {nodes: back(), pvcs: mine, guards: n1Guard, want: []string{"PVC p1 is assigned to node n1 of UID another-uid-n1 and boot boot-n1"}},

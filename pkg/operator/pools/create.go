@@ -52,8 +52,10 @@ func lacks(there, made metav1.Object) []string {
 			missing = append(missing, fmt.Sprintf("label %s=%s", key, want))
 		}
 	}
-	if node := made.GetAnnotations()[specs.AnnotationNodeName]; node != "" && there.GetAnnotations()[specs.AnnotationNodeName] == "" {
-		missing = append(missing, fmt.Sprintf("annotation %s=%s", specs.AnnotationNodeName, node))
+	for _, key := range []string{specs.AnnotationNodeName, specs.AnnotationPVCName} {
+		if want := made.GetAnnotations()[key]; want != "" && there.GetAnnotations()[key] != want {
+			missing = append(missing, fmt.Sprintf("annotation %s=%s", key, want))
+		}
 	}
 	return missing
 }

@@ -19,12 +19,15 @@ func TestWhatIsNotOurs(t *testing.T) {
 	var (
 		cluster = specs.Cluster{Namespace: "dotmesh"}
 		pod     = specs.ServerPod(cluster, c, specs.Server{Node: "n1"})
+		server  = specs.ServerPod(cluster, c, specs.Server{Node: "n1", Claim: &specs.Claim{PVC: "pvc-1"}})
 		pvc     = specs.PVC(cluster, c, "pvc-1")
 		guard   = specs.HolderBudget(cluster, specs.Holder{Node: "n1", Claim: specs.Claim{PVC: "pvc-1"}})
 		other   = &metav1.ObjectMeta{Labels: map[string]string{specs.LabelAppName: "other"}}
 		static  = &metav1.ObjectMeta{Labels: map[string]string{specs.LabelAppName: specs.AppName, specs.LabelComponent: specs.ComponentServer}}
 		byHand  = &metav1.ObjectMeta{Labels: map[string]string{specs.LabelRole: specs.RolePool}}
 	)
+	unmarked := server.DeepCopy()
+	delete(unmarked.Annotations, specs.AnnotationPVCName)
 	for name, tt := range map[string]struct {
 		there, made metav1.Object
 		want        []string
@@ -33,6 +36,7 @@ func TestWhatIsNotOurs(t *testing.T) {
 		"a budget of ours":     {guard, guard, nil},
 		"a PVC of ours":        {pvc, pvc, nil},
 		"a PVC made by hand":   {byHand, pvc, nil},
+		"one of no PVC's":      {unmarked, server, []string{"annotation dotmesh.io/pvc-name=pvc-1"}},
 		"another's pod":        {other, pod, []string{"label app.kubernetes.io/name=dotmesh", "label app.kubernetes.io/component=server", "annotation dotmesh.io/node-name=n1"}},
 		"a static server":      {static, pod, []string{"annotation dotmesh.io/node-name=n1"}},
 		"another's budget":     {other, guard, []string{"label app.kubernetes.io/name=dotmesh", "label app.kubernetes.io/component=holder"}},
