@@ -11,7 +11,7 @@ var threeLocalNodes = site{nodes: 3, install: localPools.install(), again: (*wor
 func TestLocalPools(t *testing.T) {
 	begin(t, threeLocalNodes)
 	for _, s := range []scene{
-		{"Writes", func(t *testing.T) { writeOn(t, suite.cluster.Nodes()) }},
+		{"Writes", func(t *testing.T) { useDotsOn(t, suite.cluster.Nodes()) }},
 		{"Configuration", sceneConfiguration},
 		{"Drain", sceneLocalDrain},
 	} {

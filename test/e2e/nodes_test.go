@@ -56,11 +56,11 @@ type stringer string
 func (s stringer) String() string { return string(s) }
 
 // sceneLocalWrites: a pod writes, commits and restores on the one node that has a pool.
-func sceneLocalWrites(t *testing.T) { writeOn(t, oneLocalPool.nodes(suite.cluster)) }
+func sceneLocalWrites(t *testing.T) { useDotsOn(t, oneLocalPool.nodes(suite.cluster)) }
 
-// writeOn has pods use dots: each dot lies on the pool of the node that its pod was
+// useDotsOn has pods use dots: each dot lies on the pool of the node that its pod was
 // scheduled to, whichever server the controller asks; dm sees all of them.
-func writeOn(t *testing.T, nodes []*lab.Node) {
+func useDotsOn(t *testing.T, nodes []*lab.Node) {
 	k := newKube(t, "e2e-nodes")
 	var pods []string
 	for i, node := range nodes {

@@ -14,7 +14,7 @@ import (
 func sceneBrokenImage(t *testing.T) {
 	k, sys := newKube(t, "e2e-broken"), kube{t: t, ns: system}
 	broken := suite.cluster.Node(2)
-	f := k.writeOn(broken)
+	f := k.startWriter(broken)
 
 	const kept = "dotmesh.io/dotmesh:kept"
 	images := func(commands string) {

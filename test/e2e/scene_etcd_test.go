@@ -57,7 +57,7 @@ func sceneEtcdLosesAMember(t *testing.T) {
 func sceneEtcdIsLost(t *testing.T) {
 	sys := kube{t: t, ns: system}
 	k := newKube(t, "e2e-etcd-lost")
-	f := k.writeOn(suite.cluster.Nodes()[1])
+	f := k.startWriter(suite.cluster.Nodes()[1])
 	kept := keepOnEachNode(t, "e2e-etcd-kept")
 	waitAcks(t, f, 5)
 	before := readHistories(t)

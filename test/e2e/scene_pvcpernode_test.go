@@ -80,22 +80,12 @@ func serverOn(sys kube, node *lab.Node) string {
 	return sys.kubectl("get", "pod", "-l", serverSelector, "-o", `jsonpath={.items[?(@.spec.nodeName=="`+node.Name()+`")].metadata.name}`)
 }
 
-// writeOn has a pod write on a node, to the claim "data" of a dot there.
-func (k kube) writeOn(node *lab.Node) *follower {
-	k.t.Helper()
-	k.apply(claim{name: "data"}, on(node.Name(), writerPod{name: "writer", claim: "data"}))
-	k.waitReady("writer")
-	f := follow(k.t, k, "writer")
-	waitAcks(k.t, f, 10)
-	return f
-}
-
 // sceneInterruptions: who writes does not notice that the server is killed, that its
 // pod is deleted, and that all of dotmesh is upgraded.
 func sceneInterruptions(t *testing.T) {
 	k, sys := newKube(t, "e2e-interruptions"), kube{t: t, ns: system}
 	node := suite.cluster.Node(2)
-	f := k.writeOn(node)
+	f := k.startWriter(node)
 	disk := sys.get("pv/"+sys.get("pvc/"+poolClaim(sys, node), "{.spec.volumeName}"), "{.spec.csi.volumeHandle}")
 
 	killServerOn(t, node)
@@ -199,7 +189,7 @@ func upgrade(t *testing.T) {
 func sceneNodeIsReplaced(t *testing.T) {
 	k, sys := newKube(t, "e2e-replaced"), kube{t: t, ns: system}
 	old := suite.cluster.Node(2)
-	f := k.writeOn(old)
+	f := k.startWriter(old)
 	pvc := poolClaim(sys, old)
 
 	replacement := replace(t, old, f.stop)

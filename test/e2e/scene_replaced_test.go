@@ -110,7 +110,7 @@ func sceneEachNodeIsReplaced(t *testing.T) {
 	k, sys := newKube(t, "e2e-each"), kube{t: t, ns: system}
 	kept := keepOnEachNode(t, "e2e-each-kept")
 	nodes := suite.cluster.Nodes()
-	f := k.writeOn(nodes[0])
+	f := k.startWriter(nodes[0])
 	before := readHistories(t)
 	for i, old := range nodes {
 		waitAcks(t, f, 10)

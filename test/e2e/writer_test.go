@@ -201,3 +201,13 @@ func checkRecords(k kube, pod, container, path string, acked uint64) {
 		k.t.Errorf("%s: %q, but %d records were acknowledged (%v)", path, strings.TrimSpace(out), acked, err)
 	}
 }
+
+// startWriter has a pod write on a node, to the claim "data" of a dot there.
+func (k kube) startWriter(node *lab.Node) *follower {
+	k.t.Helper()
+	k.apply(claim{name: "data"}, on(node.Name(), writerPod{name: "writer", claim: "data"}))
+	k.waitReady("writer")
+	f := follow(k.t, k, "writer")
+	waitAcks(k.t, f, 10)
+	return f
+}
