@@ -11,10 +11,11 @@
 //
 //	go test -tags e2e -count=1 -timeout 43m -v -run TestScenes/6PowerCut ./test/e2e
 //
-// A file holds one scene or a part of one; scene 8, the crash points, needs no
-// kubelet and is in pkg/server and pkg/csi/node. A scene has Kubernetes namespaces of its own and
-// removes what it made; the last check is that nothing of any is left. On
-// failure the state of the cluster is written below E2E_LOGS.
+// A file named as a scene (scene5_outages, scene_drain) has scenes of one subject, and what
+// only they use; what others use too is in the file of its own subject. Scene 8, the crash
+// points, needs no kubelet and is in pkg/server and pkg/csi/node. A scene has Kubernetes
+// namespaces of its own and removes what it made; the last check is that nothing of any is
+// left. On failure the state of the cluster is written below E2E_LOGS.
 //
 // Variables:
 //

@@ -269,3 +269,12 @@ func tryDM(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func writeFile(path string, content []byte) error {
 	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600))
 }
+
+// removeGlobal deletes an object that belongs to no namespace.
+func removeGlobal(t *testing.T, object string) {
+	t.Helper()
+	k := kube{t: t, ns: "default"}
+	if _, err := k.try(callLimit, "delete", object, "--wait", "--timeout=90s", "--ignore-not-found"); err != nil {
+		t.Errorf("%v", err)
+	}
+}

@@ -38,6 +38,17 @@ func begin(t *testing.T, s site) {
 	suite = w
 }
 
+// inSystem runs a step that has no test's helpers.
+func inSystem(t *testing.T, limit time.Duration, step func(*world, context.Context) error) {
+	t.Helper()
+	ctx, cancel := inTime(t, limit)
+	defer cancel()
+	if err := step(suite, ctx); err != nil {
+		suite.dump(t.Name(), nil)
+		t.Fatal(err)
+	}
+}
+
 // site is a kind of cluster.
 type site struct {
 	nodes int

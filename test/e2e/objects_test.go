@@ -187,3 +187,12 @@ func or(s, fallback string) string {
 	}
 	return s
 }
+
+// on puts a pod on a node.
+func on(node string, object fmt.Stringer) fmt.Stringer {
+	return stringer(strings.Replace(object.String(), "spec:\n", "spec:\n  nodeSelector: {kubernetes.io/hostname: "+node+"}\n", 1))
+}
+
+type stringer string
+
+func (s stringer) String() string { return string(s) }

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
@@ -165,4 +166,23 @@ func (w *world) trust(ctx context.Context) error {
 		return err
 	}
 	return w.addRemote(ctx, ca)
+}
+
+// configure changes keys of the ConfigMap, which are written as JSON.
+func configure(sys kube, keys string) {
+	sys.t.Helper()
+	sys.kubectl("patch", "configmap/configuration", "--type=merge", "-p", `{"data":{`+keys+`}}`)
+}
+
+// awaitEtcd waits for three members.
+func awaitEtcd(t *testing.T) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	eventually(t, 15*time.Minute, "etcd has three members", func() error {
+		out, err := sys.try(callLimit, "get", "sts/dotmesh-etcd-cluster", "-o", "jsonpath={.status.readyReplicas}")
+		if err == nil && out != "3" {
+			err = fmt.Errorf("%s are ready", out)
+		}
+		return err
+	})
 }

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,6 +22,12 @@ func serverImages(sys kube) map[string]string {
 		images[node] = image
 	}
 	return images
+}
+
+// serverPods are the UIDs of the servers' pods.
+func serverPods(sys kube) string {
+	sys.t.Helper()
+	return sys.kubectl("get", "pods", "-l", serverSelector, "-o", "jsonpath={.items[*].metadata.uid}")
 }
 
 // replacement is what was seen of servers that are made anew, one after another.
@@ -52,6 +59,18 @@ func (r *replacement) saw(lines, image, version string) error {
 		err = fmt.Errorf("there are %d servers", count)
 	}
 	return err
+}
+
+// applyNext applies the rendered file with another version's image.
+func applyNext(t *testing.T) {
+	t.Helper()
+	inSystem(t, callLimit, func(w *world, ctx context.Context) error {
+		objects, err := cloudPools.objects(w, nextImage)
+		if err != nil {
+			return err
+		}
+		return w.cluster.Apply(ctx, []byte(objects))
+	})
 }
 
 // awaitNext waits until every node's server is ready and of the next version, and sees

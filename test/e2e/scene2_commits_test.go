@@ -110,12 +110,3 @@ func firstDifference(got, want string) string {
 	}
 	return fmt.Sprintf("%d files, want %d", len(g), len(w))
 }
-
-// removeGlobal deletes an object that belongs to no namespace.
-func removeGlobal(t *testing.T, object string) {
-	t.Helper()
-	k := kube{t: t, ns: "default"}
-	if _, err := k.try(callLimit, "delete", object, "--wait", "--timeout=90s", "--ignore-not-found"); err != nil {
-		t.Errorf("%v", err)
-	}
-}

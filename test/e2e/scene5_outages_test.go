@@ -10,8 +10,6 @@ import (
 	"time"
 )
 
-const serverSelector = "app.kubernetes.io/component=server"
-
 // Scene 5: the server is killed again and again, etcd stands still for a minute:
 // who writes does not notice. New requests fail clearly while etcd is away, and
 // work after.

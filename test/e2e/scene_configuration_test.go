@@ -4,46 +4,10 @@ package e2e
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
-
-// grownSize is what pools of 1G are made to grow to.
-const grownSize = "1280Mi"
-
-// awaitGrown waits until the pool of a node, which was one of 1G, has grown.
-func awaitGrown(t *testing.T, node *lab.Node) {
-	t.Helper()
-	eventually(t, podLimit, "the pool of "+node.Name()+" grows", func() error {
-		ctx, cancel := inTime(t, callLimit)
-		defer cancel()
-		out, err := node.SSH(ctx, "zpool list -Hp -o size")
-		if err != nil {
-			return err
-		}
-		size, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
-		if err == nil && size <= 1<<30 {
-			err = fmt.Errorf("it has %d bytes", size)
-		}
-		return err
-	})
-}
-
-// serverPods are the UIDs of the servers' pods.
-func serverPods(sys kube) string {
-	sys.t.Helper()
-	return sys.kubectl("get", "pods", "-l", serverSelector, "-o", "jsonpath={.items[*].metadata.uid}")
-}
-
-// configure changes keys of the ConfigMap, which are written as JSON.
-func configure(sys kube, keys string) {
-	sys.t.Helper()
-	sys.kubectl("patch", "configmap/configuration", "--type=merge", "-p", `{"data":{`+keys+`}}`)
-}
 
 // sceneConfiguration: a bad value changes nothing and is told; a larger pool grows
 // under its users; a node that leaves the selector gives its pool up, and takes it

@@ -9,23 +9,7 @@ import (
 	"time"
 )
 
-const (
-	etcdSet    = "sts/dotmesh-etcd-cluster"
-	lastMember = "dotmesh-etcd-cluster-2"
-)
-
-// awaitEtcd waits for three members.
-func awaitEtcd(t *testing.T) {
-	t.Helper()
-	sys := kube{t: t, ns: system}
-	eventually(t, 15*time.Minute, "etcd has three members", func() error {
-		out, err := sys.try(callLimit, "get", etcdSet, "-o", "jsonpath={.status.readyReplicas}")
-		if err == nil && out != "3" {
-			err = fmt.Errorf("%s are ready", out)
-		}
-		return err
-	})
-}
+const lastMember = "dotmesh-etcd-cluster-2"
 
 // sceneEtcdLosesAMember: a member's disk and its pod are gone; another is made, and
 // commits are made meanwhile.

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -67,13 +66,6 @@ func atAGlance(t *testing.T) {
 	}
 }
 
-// poolClaim is the name of the claim that a node's pool lies on.
-func poolClaim(sys kube, node *lab.Node) string {
-	sys.t.Helper()
-	return sys.kubectl("get", "pvc", "-l", "dotmesh.io/role=pool", "-o",
-		`jsonpath={.items[?(@.metadata.annotations.dotmesh\.io/node=="`+node.Name()+`")].metadata.name}`)
-}
-
 // serverOn is the name of the server's pod on a node.
 func serverOn(sys kube, node *lab.Node) string {
 	sys.t.Helper()
@@ -98,30 +90,6 @@ func sceneInterruptions(t *testing.T) {
 	checkWriter(t, readWriter(k, "writer", "writer"), readWriter(k, "writer", "control"))
 	checkRecords(k, "writer", "writer", "/data/records", f.acked())
 	checkDisk(t, disk, node)
-}
-
-// checkDisk sees that a disk is on a node, and that none was ever taken from one that
-// used it.
-func checkDisk(t *testing.T, disk string, node *lab.Node) {
-	t.Helper()
-	disks, err := suite.cluster.Disks().List()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range disks {
-		if d.ID == disk && d.Node != node.Name() {
-			t.Errorf("the disk is on %q, want %s", d.Node, node.Name())
-		}
-	}
-	checkMisuses(t)
-}
-
-// checkMisuses sees that no disk was ever taken from a node that used it.
-func checkMisuses(t *testing.T) {
-	t.Helper()
-	if misuses, err := suite.cluster.Disks().Misuses(); err != nil || len(misuses) > 0 {
-		t.Errorf("disks were detached in use: %+v, %v", misuses, err)
-	}
 }
 
 // killServerOn kills the process; kubelet starts it again.
@@ -160,18 +128,6 @@ func deleteServerOn(t *testing.T, node *lab.Node) {
 	})
 }
 
-// applyNext applies the rendered file with another version's image.
-func applyNext(t *testing.T) {
-	t.Helper()
-	inSystem(t, callLimit, func(w *world, ctx context.Context) error {
-		objects, err := cloudPools.objects(w, nextImage)
-		if err != nil {
-			return err
-		}
-		return w.cluster.Apply(ctx, []byte(objects))
-	})
-}
-
 // upgrade goes to the next version. Servers are replaced one by one, each when the last
 // one is ready.
 func upgrade(t *testing.T) {
@@ -182,57 +138,4 @@ func upgrade(t *testing.T) {
 	for _, part := range suite.parts {
 		sys.kubectl("rollout", "status", part, "--timeout="+seconds(podLimit))
 	}
-}
-
-// sceneNodeIsReplaced: a node loses power under a writer and never comes back. Its
-// disk, with every write that was acknowledged, is that of the node that takes its place.
-func sceneNodeIsReplaced(t *testing.T) {
-	k, sys := newKube(t, "e2e-replaced"), kube{t: t, ns: system}
-	old := suite.cluster.Node(2)
-	f := k.startWriter(old)
-	pvc := poolClaim(sys, old)
-
-	replacement := replace(t, old, f.stop)
-	if replacement == nil {
-		return
-	}
-	awaitPool(t, pvc, replacement)
-	k.kubectl("delete", "pod/writer", "--ignore-not-found", "--grace-period=0", "--force")
-	k.apply(on(replacement.Name(), writerPod{name: "writer", claim: "data"}))
-	k.waitReady("writer")
-	checkRecords(k, "writer", "writer", "/data/records", f.acked())
-	checkDisk(t, sys.get("pv/"+sys.get("pvc/"+pvc, "{.spec.volumeName}"), "{.spec.csi.volumeHandle}"), replacement)
-}
-
-// replace cuts a node's power, tells Kubernetes that it is gone for good, and boots
-// another in its place; after is called when the power is off.
-func replace(t *testing.T, old *lab.Node, after func()) *lab.Node {
-	t.Helper()
-	sys := kube{t: t, ns: system}
-	ctx, cancel := inTime(t, 15*time.Minute)
-	defer cancel()
-	if err := old.PowerCut(ctx); err != nil {
-		t.Error(err)
-		return nil
-	}
-	after()
-	// Without the taint Kubernetes waits six minutes until it takes disks from a node that
-	// used them.
-	sys.kubectl("taint", "node", old.Name(), "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
-	added, err := old.Replace(ctx)
-	if err == nil {
-		err = added.WaitReady(ctx, 5*time.Minute)
-	}
-	if err != nil {
-		t.Error(err)
-		return nil
-	}
-	eventually(t, 10*time.Minute, "no volume is attached to "+old.Name(), func() error {
-		if out := sys.kubectl("get", "volumeattachments", "-o", `jsonpath={.items[?(@.spec.nodeName=="`+old.Name()+`")].metadata.name}`); out != "" {
-			return fmt.Errorf("%s", out)
-		}
-		return nil
-	})
-	sys.kubectl("delete", "node", old.Name())
-	return added
 }

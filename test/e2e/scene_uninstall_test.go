@@ -3,19 +3,15 @@
 package e2e
 
 import (
-	"context"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
 
 // sceneLocalIsUninstalled goes by deploy/README.md: the pools are exported, and their
-// files stay. Then the rest is given up.
+// files stay. Then the rest is deleted.
 func sceneLocalIsUninstalled(t *testing.T) {
 	sys := kube{t: t, ns: system}
 	ctx, cancel := inTime(t, 15*time.Minute)
@@ -47,57 +43,4 @@ func sceneLocalIsUninstalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	sys.kubectl("delete", "pv", "-l", "app.kubernetes.io/component=etcd")
-}
-
-// documented are the arguments of kubectl in the commands of a document, between two
-// pieces of its text, and what it sleeps between them, as "sleep" and the seconds.
-func documented(t *testing.T, file, from, to string) (commands [][]string) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(suite.repo, file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, begins := strings.Cut(string(text), from)
-	section, _, ends := strings.Cut(section, to)
-	for line := range strings.Lines(section) {
-		if command, is := strings.CutPrefix(line, "    kubectl "); is {
-			command = strings.ReplaceAll(command, " -f deploy/", " -f "+suite.repo+"/deploy/")
-			commands = append(commands, words(command))
-		}
-		if strings.HasPrefix(line, "    sleep ") {
-			commands = append(commands, words(line)[:2])
-		}
-	}
-	if !begins || !ends || len(commands) == 0 {
-		t.Fatalf("%s has no commands between %q and %q", file, from, to)
-	}
-	return commands
-}
-
-// words splits a command as a shell does that knows no quotes but '.
-func words(command string) (list []string) {
-	word, begun, quoted := "", false, false
-	for _, r := range command + " " {
-		switch {
-		case r == '\'':
-			quoted, begun = !quoted, true
-		case quoted || !unicode.IsSpace(r):
-			word, begun = word+string(r), true
-		case begun:
-			list = append(list, word)
-			word, begun = "", false
-		}
-	}
-	return list
-}
-
-// inSystem runs a step that has no test's helpers.
-func inSystem(t *testing.T, limit time.Duration, step func(*world, context.Context) error) {
-	t.Helper()
-	ctx, cancel := inTime(t, limit)
-	defer cancel()
-	if err := step(suite, ctx); err != nil {
-		suite.dump(t.Name(), nil)
-		t.Fatal(err)
-	}
 }

@@ -25,6 +25,8 @@ const (
 	system   = "dotmesh" // Kubernetes namespace of our pods
 	podImage = "dotmesh.io/e2e:dev"
 	poolRoot = "pool/dotmesh"
+
+	serverSelector = "app.kubernetes.io/component=server"
 )
 
 // world is a cluster with dotmesh installed on it, and a user of dm beside it.
