@@ -161,7 +161,7 @@ func (r *Reconciler) observeVolumes(ctx context.Context, o *observed) error {
 			continue
 		}
 		o.volumes[ordinal] = v
-		o.state.Volumes[ordinal] = Volume{Node: v.Annotations[nodeAnnotation], Member: parseMember(v.Annotations[memberAnnotation]), NodeUID: types.UID(v.Annotations[nodeUIDAnnotation])}
+		o.state.Volumes[ordinal] = Volume{Node: v.Annotations[specs.AnnotationNodeName], Member: parseMember(v.Annotations[memberAnnotation]), NodeUID: types.UID(v.Annotations[specs.AnnotationNodeUID])}
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func classOf(claim *corev1.PersistentVolumeClaim) string {
 
 func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 	o.pods, o.state.Pods = map[int]*corev1.Pod{}, map[int]Pod{}
-	want := o.spec.StatefulSet().Spec.Template.Annotations[specAnnotation]
+	want := o.spec.StatefulSet().Spec.Template.Annotations[specs.AnnotationSpec]
 	var pods corev1.PodList
 	if err := r.Client.List(ctx, &pods, client.InNamespace(r.Spec.Namespace), client.MatchingLabels(labels())); err != nil {
 		return fmt.Errorf("list pods: %w", err)
@@ -242,7 +242,7 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			Empty:    empty,
 			Deleting: p.DeletionTimestamp != nil,
 			Unending: p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > brokenAfter, // which has the grace in it
-			Outdated: p.Annotations[specAnnotation] != want || !o.state.Local && o.state.moves(p.Spec.NodeName),
+			Outdated: p.Annotations[specs.AnnotationSpec] != want || !o.state.Local && o.state.moves(p.Spec.NodeName),
 		}
 	}
 	r.joining = joining

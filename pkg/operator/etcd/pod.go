@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
@@ -24,7 +23,7 @@ const (
 func (s Spec) pod() corev1.PodSpec {
 	no, root := false, int64(0)
 	return corev1.PodSpec{
-		ServiceAccountName:           "dotmesh",
+		ServiceAccountName:           specs.ServiceAccount,
 		AutomountServiceAccountToken: &no,
 		EnableServiceLinks:           &no,
 		PriorityClassName:            "system-cluster-critical",
@@ -36,8 +35,8 @@ func (s Spec) pod() corev1.PodSpec {
 		InitContainers: []corev1.Container{s.look(), s.join()},
 		Containers:     []corev1.Container{s.etcd(), s.snapshots()},
 		Volumes: []corev1.Volume{
-			secretVolume("server-tls", pki.SecretEtcdServer),
-			secretVolume("peer-tls", pki.SecretEtcdPeer),
+			specs.SecretVolume("server-tls", pki.SecretEtcdServer),
+			specs.SecretVolume("peer-tls", pki.SecretEtcdPeer),
 			specs.OptionalSettingsVolume(),
 		},
 	}
@@ -93,13 +92,11 @@ func (s Spec) etcd() corev1.Container {
 			{Name: "peer", ContainerPort: peerPort},
 			{Name: "metrics", ContainerPort: 2381},
 		},
-		StartupProbe:   probe("/livez", 2, 5, 300), // a learner is never ready
-		LivenessProbe:  probe("/livez", 10, 10, 6),
-		ReadinessProbe: probe("/readyz", 5, 5, 3),
-		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
-		}},
-		SecurityContext: locked(),
+		StartupProbe:    probe("/livez", 2, 5, 300), // a learner is never ready
+		LivenessProbe:   probe("/livez", 10, 10, 6),
+		ReadinessProbe:  probe("/readyz", 5, 5, 3),
+		Resources:       specs.Requests("100m", "128Mi"),
+		SecurityContext: specs.Locked(),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: dataVolume, MountPath: mountPath},
 			{Name: "server-tls", MountPath: serverTLS, ReadOnly: true},
@@ -112,7 +109,7 @@ func (s Spec) etcd() corev1.Container {
 func (s Spec) self() string { return fmt.Sprintf("https://$(POD_NAME).%s.%s.svc", Name, s.Namespace) }
 
 func podNameEnv() []corev1.EnvVar {
-	return []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}}}
+	return []corev1.EnvVar{specs.FieldEnv("POD_NAME", "metadata.name")}
 }
 
 func bootstrapEnv() []corev1.EnvFromSource {
@@ -144,12 +141,10 @@ func (s Spec) join() corev1.Container {
 			"--key=" + serverTLS + "/tls.key",
 			"--settings-dir=" + specs.SettingsDir,
 		},
-		Env:     podNameEnv(),
-		EnvFrom: bootstrapEnv(),
-		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
-		}},
-		SecurityContext: locked(),
+		Env:             podNameEnv(),
+		EnvFrom:         bootstrapEnv(),
+		Resources:       specs.Requests("5m", "32Mi"),
+		SecurityContext: specs.Locked(),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: dataVolume, MountPath: mountPath, ReadOnly: true},
 			{Name: "server-tls", MountPath: serverTLS, ReadOnly: true},
@@ -173,10 +168,8 @@ func (s Spec) snapshots() corev1.Container {
 			"--keep=" + snapshotKeep,
 			"--settings-dir=" + specs.SettingsDir,
 		},
-		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
-		}},
-		SecurityContext: locked(),
+		Resources:       specs.Requests("5m", "32Mi"),
+		SecurityContext: specs.Locked(),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: dataVolume, MountPath: mountPath},
 			{Name: "server-tls", MountPath: serverTLS, ReadOnly: true},
@@ -185,23 +178,10 @@ func (s Spec) snapshots() corev1.Container {
 	}
 }
 
-func locked() *corev1.SecurityContext {
-	yes, no := true, false
-	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: &no,
-		ReadOnlyRootFilesystem:   &yes,
-		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-	}
-}
-
+// probe asks the port of the metrics, which is the one that wants no certificate.
 func probe(path string, period, timeout, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("metrics")}},
 		PeriodSeconds: period, TimeoutSeconds: timeout, FailureThreshold: failures,
 	}
-}
-
-func secretVolume(name, secret string) corev1.Volume {
-	mode := int32(0o400)
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret, DefaultMode: &mode}}}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/certs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/pki"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
 )
@@ -204,7 +205,7 @@ func (r *Reconciler) ensure(ctx context.Context, o *observed) error {
 // keep makes an object, or has update change what is there where it was built
 // otherwise. found becomes what there was.
 func (r *Reconciler) keep(ctx context.Context, built, found client.Object, update func(found client.Object)) error {
-	annotations := map[string]string{specAnnotation: specHash(built)}
+	annotations := map[string]string{specs.AnnotationSpec: specHash(built)}
 	for k, v := range built.GetAnnotations() {
 		annotations[k] = v
 	}
@@ -213,14 +214,14 @@ func (r *Reconciler) keep(ctx context.Context, built, found client.Object, updat
 	if apierrors.IsNotFound(err) {
 		return r.Client.Create(ctx, built)
 	}
-	if err != nil || found.GetAnnotations()[specAnnotation] == annotations[specAnnotation] {
+	if err != nil || found.GetAnnotations()[specs.AnnotationSpec] == annotations[specs.AnnotationSpec] {
 		return err
 	}
 	all := found.GetAnnotations()
 	if all == nil {
 		all = map[string]string{}
 	}
-	all[specAnnotation] = annotations[specAnnotation]
+	all[specs.AnnotationSpec] = annotations[specs.AnnotationSpec]
 	found.SetAnnotations(all)
 	update(found)
 	return r.Client.Update(ctx, found)

@@ -23,16 +23,9 @@ const (
 	dataVolume = "data"
 	mountPath  = "/var/lib/dotmesh/etcd"
 
-	// specAnnotation is the hash of what we built; what the API server and others
-	// add to an object does not count.
-	specAnnotation = "dotmesh.io/spec"
 	// memberAnnotation of a volume or claim is the member's id, in hex.
 	memberAnnotation = "dotmesh.io/etcd-member"
-	// nodeAnnotation of a volume is the name of its node, nodeUIDAnnotation which of that
-	// name.
-	nodeAnnotation    = "dotmesh.io/node-name"
-	nodeUIDAnnotation = "dotmesh.io/node-uid"
-	ordinalLabel      = "dotmesh.io/etcd-ordinal"
+	ordinalLabel     = "dotmesh.io/etcd-ordinal"
 
 	// Keys of the ConfigMap: etcd reads its flags from such variables too.
 	clusterKey = "ETCD_INITIAL_CLUSTER"
@@ -55,9 +48,7 @@ type Spec struct {
 	Trust string
 }
 
-func labels() map[string]string {
-	return map[string]string{"app.kubernetes.io/name": "dotmesh", "app.kubernetes.io/component": component}
-}
+func labels() map[string]string { return specs.ComponentLabels(component) }
 
 func (s Spec) meta(name string) metav1.ObjectMeta {
 	all := labels()
@@ -118,7 +109,7 @@ func (s Spec) StatefulSet() *appsv1.StatefulSet {
 			Spec:       s.claim(),
 		}},
 	}}
-	set.Spec.Template.Annotations[specAnnotation] = specHash(set.Spec.Template)
+	set.Spec.Template.Annotations[specs.AnnotationSpec] = specHash(set.Spec.Template)
 	set.Spec.Template.Spec.Affinity = s.affinity() // where pods are is none of what they are
 	return set
 }
@@ -177,7 +168,7 @@ func (s Spec) Volume(ordinal int, key, location string, node *corev1.Node, membe
 	}}
 	v.Namespace = ""
 	v.Labels[ordinalLabel] = strconv.Itoa(ordinal)
-	v.Annotations = map[string]string{nodeAnnotation: node.Name, nodeUIDAnnotation: string(node.UID)}
+	v.Annotations = map[string]string{specs.AnnotationNodeName: node.Name, specs.AnnotationNodeUID: string(node.UID)}
 	if member != 0 {
 		v.Annotations[memberAnnotation] = memberText(member)
 	}
@@ -207,7 +198,8 @@ func (s Spec) affinity() *corev1.Affinity {
 	return a
 }
 
-// specHash names what was built.
+// specHash names what was built. It is not the hash of package specs, which differs for the
+// same object: with another one, etcd's pods would all be replaced for nothing.
 func specHash(built any) string {
 	text, err := json.Marshal(built)
 	if err != nil { // of Kubernetes' own types there is none

@@ -141,7 +141,7 @@ func TestWherePodsGo(t *testing.T) {
 }
 
 func TestWhatMakesPodsOutdated(t *testing.T) {
-	spec := func(s Spec) string { return s.StatefulSet().Spec.Template.Annotations[specAnnotation] }
+	spec := func(s Spec) string { return s.StatefulSet().Spec.Template.Annotations[specs.AnnotationSpec] }
 	base := onDisks()
 	for what, tt := range map[string]struct {
 		change   func(*Spec)
@@ -178,7 +178,7 @@ func TestVolume(t *testing.T) {
 	if got := v.Spec.NodeAffinity.Required.NodeSelectorTerms[0].MatchExpressions[0].Values; !slices.Equal(got, []string{"node-a"}) {
 		t.Errorf("it is pinned to %v", got)
 	}
-	if got := parseMember(v.Annotations[memberAnnotation]); got != 1001 || v.Annotations[nodeAnnotation] != node.Name {
+	if got := parseMember(v.Annotations[memberAnnotation]); got != 1001 || v.Annotations[specs.AnnotationNodeName] != node.Name {
 		t.Errorf("got %v", v.Annotations)
 	}
 	if first := local().Volume(0, "uid", "/pools", node, 0); parseMember(first.Annotations[memberAnnotation]) != 0 {

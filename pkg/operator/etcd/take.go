@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/dot"
+	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store/members"
 )
 
@@ -79,8 +80,8 @@ func (r *Reconciler) createVolume(ctx context.Context, o *observed, step Step) e
 func (r *Reconciler) markVolume(ctx context.Context, o *observed, step Step) error {
 	marked := o.volumes[step.Ordinal].DeepCopy()
 	metav1.SetMetaDataAnnotation(&marked.ObjectMeta, memberAnnotation, memberText(step.Member))
-	if node := o.nodes[marked.Annotations[nodeAnnotation]]; node != nil {
-		metav1.SetMetaDataAnnotation(&marked.ObjectMeta, nodeUIDAnnotation, string(node.UID))
+	if node := o.nodes[marked.Annotations[specs.AnnotationNodeName]]; node != nil {
+		metav1.SetMetaDataAnnotation(&marked.ObjectMeta, specs.AnnotationNodeUID, string(node.UID))
 	}
 	return r.Client.Update(ctx, marked)
 }

@@ -31,13 +31,9 @@ func HolderPod(cluster Cluster, h Holder) *corev1.Pod {
 		ImagePullPolicy: cluster.ImagePullPolicy,
 		Command:         []string{"dotmesh", "holder"},
 		Args:            []string{"--settings-dir=" + SettingsDir},
-		Resources:       requests("1m", "16Mi"),
-		SecurityContext: &corev1.SecurityContext{
-			ReadOnlyRootFilesystem:   ptr(true),
-			AllowPrivilegeEscalation: ptr(false),
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		},
-		VolumeMounts: []corev1.VolumeMount{SettingsMount()},
+		Resources:       Requests("1m", "16Mi"),
+		SecurityContext: Locked(),
+		VolumeMounts:    []corev1.VolumeMount{SettingsMount()},
 	}
 	if h.Claim.VolumeMode == corev1.PersistentVolumeFilesystem {
 		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: pvcVolume, MountPath: backendDir, ReadOnly: true})
@@ -63,7 +59,7 @@ func holderHash(spec corev1.PodSpec) string {
 
 // HolderBudget has evictions wait until the operator took the holder away.
 func HolderBudget(cluster Cluster, h Holder) *policyv1.PodDisruptionBudget {
-	selector := componentLabels(ComponentHolder)
+	selector := ComponentLabels(ComponentHolder)
 	selector[LabelNode], selector[LabelPVC] = LabelValue(h.Node), LabelValue(h.Claim.PVC)
 	labels := maps.Clone(selector)
 	labels[LabelManagedBy] = ManagedBy

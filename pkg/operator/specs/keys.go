@@ -38,17 +38,19 @@ const (
 
 // Annotations of server and holder pods.
 const (
-	AnnotationNodeName   = "dotmesh.io/node-name"
+	AnnotationNodeName   = "dotmesh.io/node-name" // of etcd's volumes too
 	AnnotationPVCName    = "dotmesh.io/pvc-name"
 	AnnotationPVCUID     = "dotmesh.io/pvc-uid"
 	AnnotationGeneration = "dotmesh.io/generation" // of PVCs too
-	AnnotationSpec       = "dotmesh.io/spec"
+	// AnnotationSpec is the hash of what was built: what the API server and others add to an
+	// object does not count. etcd's objects have it too.
+	AnnotationSpec = "dotmesh.io/spec"
 )
 
 // Annotations of PVCs; see Assignment.
 const (
 	AnnotationNode       = "dotmesh.io/node"
-	AnnotationNodeUID    = "dotmesh.io/node-uid"
+	AnnotationNodeUID    = "dotmesh.io/node-uid" // which of its name; of etcd's volumes too
 	AnnotationNodeBoot   = "dotmesh.io/node-boot"
 	AnnotationNodeSystem = "dotmesh.io/node-system"
 	AnnotationReleased   = "dotmesh.io/released"

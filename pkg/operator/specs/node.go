@@ -16,7 +16,7 @@ const nodeHealthPort = 9809
 // NodeDaemonSet is the CSI node service, which registers itself with kubelet. It
 // runs where pools are, so that a node has it until its pods are unmounted.
 func NodeDaemonSet(cluster Cluster, c config.Config) *appsv1.DaemonSet {
-	labels := componentLabels(ComponentNode)
+	labels := ComponentLabels(ComponentNode)
 	set := &appsv1.DaemonSet{
 		TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "DaemonSet"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -61,12 +61,12 @@ func nodeSpec(cluster Cluster, kubeletDir string) corev1.PodSpec {
 				"--health-listen=:" + strconv.Itoa(nodeHealthPort),
 				"--zfs-host-prefix=/host",
 			},
-			Env:            []corev1.EnvVar{fieldEnv("NODE_NAME", "spec.nodeName")},
+			Env:            []corev1.EnvVar{FieldEnv("NODE_NAME", "spec.nodeName")},
 			Ports:          []corev1.ContainerPort{{Name: "health", ContainerPort: nodeHealthPort, Protocol: corev1.ProtocolTCP}},
 			StartupProbe:   probe("/healthz", 2, 5, 300),
 			LivenessProbe:  probe("/healthz", 20, 10, 5), // of this process alone
 			ReadinessProbe: probe("/readyz", 10, 10, 3),
-			Resources:      requests("20m", "48Mi"),
+			Resources:      Requests("20m", "48Mi"),
 			SecurityContext: &corev1.SecurityContext{
 				Privileged:             ptr(true), // mounts, seen by kubelet
 				ReadOnlyRootFilesystem: ptr(true),

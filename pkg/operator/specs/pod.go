@@ -17,7 +17,7 @@ import (
 // newPod has everything of a pod of ours but its spec. It is owned, because
 // `kubectl drain` stops at a pod that nothing would make again.
 func newPod(cluster Cluster, name, component, node string, claim *Claim) *corev1.Pod {
-	labels := componentLabels(component)
+	labels := ComponentLabels(component)
 	labels[LabelNode] = LabelValue(node)
 	annotations := map[string]string{AnnotationNodeName: node}
 	if claim != nil {
@@ -41,7 +41,8 @@ func newPod(cluster Cluster, name, component, node string, claim *Claim) *corev1
 	}
 }
 
-func componentLabels(component string) map[string]string {
+// ComponentLabels are what the objects of a component are selected by.
+func ComponentLabels(component string) map[string]string {
 	return map[string]string{LabelAppName: AppName, LabelComponent: component}
 }
 
@@ -104,7 +105,8 @@ func hostDir(name, path string, kind corev1.HostPathType) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path, Type: &kind}}}
 }
 
-func secretVolume(name, secret string) corev1.Volume {
+// SecretVolume has the Secret in files that only their owner, root, reads.
+func SecretVolume(name, secret string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret, DefaultMode: ptr(int32(0o400))}}}
 }
 
@@ -136,8 +138,26 @@ func claimVolume(pvc string) corev1.Volume {
 	return corev1.Volume{Name: pvcVolume, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pvc}}}
 }
 
-func fieldEnv(name, path string) corev1.EnvVar {
+// FieldEnv is a variable with a field of its pod.
+func FieldEnv(name, path string) corev1.EnvVar {
 	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
+}
+
+// Requests are what a container is promised; nothing limits it.
+func Requests(cpu, memory string) corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{Requests: corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse(cpu),
+		corev1.ResourceMemory: resource.MustParse(memory),
+	}}
+}
+
+// Locked is that of a container that needs none of root's capabilities but these.
+func Locked(but ...corev1.Capability) *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		ReadOnlyRootFilesystem:   ptr(true),
+		AllowPrivilegeEscalation: ptr(false),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: but},
+	}
 }
 
 // httpGet asks the health port, which nobody else can use up.

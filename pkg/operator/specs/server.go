@@ -4,7 +4,6 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/config"
 )
@@ -86,12 +85,8 @@ func addDevice(spec *corev1.PodSpec, cluster Cluster, pvc string) {
 		Command:         []string{"cp", "-R", "--remove-destination", "/dev/" + poolDevice, deviceDir + "/" + poolDevice},
 		VolumeDevices:   []corev1.VolumeDevice{{Name: pvcVolume, DevicePath: "/dev/" + poolDevice}},
 		VolumeMounts:    []corev1.VolumeMount{devices},
-		Resources:       requests("10m", "16Mi"),
-		SecurityContext: &corev1.SecurityContext{
-			ReadOnlyRootFilesystem:   ptr(true),
-			AllowPrivilegeEscalation: ptr(false),
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"MKNOD"}},
-		},
+		Resources:       Requests("10m", "16Mi"),
+		SecurityContext: Locked("MKNOD"),
 	}}
 	mount(spec, devices)
 }
@@ -103,7 +98,7 @@ func serverContainer(cluster Cluster, c config.Config, s Server) corev1.Containe
 		ImagePullPolicy: cluster.ImagePullPolicy,
 		Command:         []string{"dotmesh", "server"},
 		Args:            serverArgs(cluster, c, s),
-		Env:             []corev1.EnvVar{fieldEnv("NODE_NAME", "spec.nodeName"), fieldEnv("POD_IP", "status.podIP")},
+		Env:             []corev1.EnvVar{FieldEnv("NODE_NAME", "spec.nodeName"), FieldEnv("POD_IP", "status.podIP")},
 		Ports: []corev1.ContainerPort{
 			{Name: "api", ContainerPort: apiPort, Protocol: corev1.ProtocolTCP},
 			{Name: "health", ContainerPort: healthPort, Protocol: corev1.ProtocolTCP},
@@ -112,7 +107,7 @@ func serverContainer(cluster Cluster, c config.Config, s Server) corev1.Containe
 		StartupProbe:   probe("/healthz", 2, 10, 300),
 		LivenessProbe:  probe("/healthz", 20, 15, 6),
 		ReadinessProbe: probe("/readyz", 5, 10, 3),
-		Resources:      requests("100m", "128Mi"),
+		Resources:      Requests("100m", "128Mi"),
 		SecurityContext: &corev1.SecurityContext{
 			Privileged:             ptr(true), // pools, loop devices, mounts
 			ReadOnlyRootFilesystem: ptr(true),
@@ -194,10 +189,10 @@ func serverVolumes() []corev1.Volume {
 		hostDir("run", runDir, corev1.HostPathDirectoryOrCreate),
 		{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 		SettingsVolume(),
-		secretVolume("secret", "dotmesh"),
-		secretVolume("tls", "dotmesh-server-tls"),
-		secretVolume("etcd-tls", "dotmesh-etcd-client"),
-		secretVolume("ca", "dotmesh-ca-cert"),
+		SecretVolume("secret", "dotmesh"),
+		SecretVolume("tls", "dotmesh-server-tls"),
+		SecretVolume("etcd-tls", "dotmesh-etcd-client"),
+		SecretVolume("ca", "dotmesh-ca-cert"),
 	}
 }
 
@@ -208,11 +203,4 @@ func probe(path string, period, timeout, failures int32) *corev1.Probe {
 		TimeoutSeconds:   timeout,
 		FailureThreshold: failures,
 	}
-}
-
-func requests(cpu, memory string) corev1.ResourceRequirements {
-	return corev1.ResourceRequirements{Requests: corev1.ResourceList{
-		corev1.ResourceCPU:    resource.MustParse(cpu),
-		corev1.ResourceMemory: resource.MustParse(memory),
-	}}
 }
