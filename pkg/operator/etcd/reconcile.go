@@ -169,8 +169,7 @@ func (r *Reconciler) tell(ctx context.Context, o *observed, step Step) {
 	}
 	klog.FromContext(ctx).Info("etcd waits", "reason", step.Why)
 	if step.Act {
-		on := &corev1.ObjectReference{APIVersion: "apps/v1", Kind: "StatefulSet", Namespace: o.set.Namespace, Name: o.set.Name, UID: o.set.UID}
-		r.Events.Warning(on, "EtcdWaits", step.Why)
+		r.Events.Warning(specs.Reference("apps/v1", "StatefulSet", o.set), "EtcdWaits", step.Why)
 	}
 }
 
