@@ -280,12 +280,6 @@ func joins(p *corev1.Pod, on *corev1.Node) string {
 	return ""
 }
 
-// moves tells whether a pod, which its volume follows, is to leave its node.
-func (s State) moves(node string) bool {
-	i := s.node(node)
-	return i >= 0 && !s.Nodes[i].Counts && slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Takes })
-}
-
 func (r *Reconciler) get(ctx context.Context, name string, into client.Object) error {
 	return r.Client.Get(ctx, client.ObjectKey{Namespace: r.Spec.Namespace, Name: name}, into)
 }

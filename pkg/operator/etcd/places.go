@@ -71,6 +71,12 @@ func (s State) onlyMoves() bool {
 	return free && s.leaves(s.Volumes[only])
 }
 
+// moves tells whether a pod, which its volume follows, is to leave its node.
+func (s State) moves(node string) bool {
+	i := s.node(node)
+	return i >= 0 && !s.Nodes[i].Counts && slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Takes })
+}
+
 // holds tells whether a member is on a node.
 func (s State) holds(n Node) bool {
 	return slices.ContainsFunc(s.Members, func(m members.Member) bool {
