@@ -87,9 +87,6 @@ func cordon(n *Node) { n.Cordoned, n.Takes = true, false }
 
 func notReady(n *Node) { n.Takes = false }
 
-// tainted nodes are somebody's own, as those of a control plane are.
-func tainted(n *Node) { n.Suits, n.Takes = false, false }
-
 func with(s State, change func(*State)) State {
 	change(&s)
 	return s
@@ -366,44 +363,6 @@ func TestToldOf(t *testing.T) {
 	})
 }
 
-// TestThirdPlace: two members are worse than one, so that one becomes two only where the
-// third has a place; and what passes shrinks nothing.
-func TestThirdPlace(t *testing.T) {
-	third := func(is func(*Node)) func(*State) { return func(s *State) { is(&s.Nodes[2]) } }
-	// disks are the class's.
-	disks := func(s State) State {
-		s.Local, s.Volumes, s.Claims = false, nil, map[int]members.ID{}
-		for i, m := range s.Members {
-			s.Claims[i] = m.ID
-		}
-		return s
-	}
-	on := func(all ...members.Member) State { return running(nodes("a", "b", "c"), all...) }
-	unplaced := func(s *State) {
-		delete(s.Volumes, 2)
-		s.Pods[2], s.Claims[2] = Pod{}, 0
-	}
-	decide(t, []decision{
-		{"it bears a taint", with(on(voter(0)), third(tainted)), "wait"},
-		{"it bears a taint, on the class's volumes", disks(with(on(voter(0)), third(tainted))), "wait"},
-		{"it is not ready", with(on(voter(0)), third(notReady)), "wait, act: etcd needs a node for each of 2 more members, and 1 can"},
-		{"it is cordoned, on the class's volumes", disks(with(on(voter(0)), third(cordon))), "wait, act: etcd needs a node for each of 2 more members, and 1 can"},
-		{"all take one, on the class's volumes", disks(on(voter(0))), "add member 1"},
-		{"all take one, and a pod of no member's is there", with(disks(on(voter(0))), func(s *State) { s.Pods[1], s.Pods[2] = Pod{Node: "b"}, Pod{Node: "c"} }), "add member 1"},
-		{"the only member's node is cordoned, and the third not ready", with(on(voter(0)), func(s *State) { cordon(&s.Nodes[0]); notReady(&s.Nodes[2]) }), "add member 1"},
-		{"two, and it is not ready", with(on(voter(0), voter(1)), third(notReady)), "wait, act: etcd needs a node for each of 1 more members, and 0 can"},
-		{"two, and it bears a taint", with(on(voter(0), voter(1)), third(tainted)), "remove member 1 101"},
-		{"two, and it bears a taint, on the class's volumes", disks(with(on(voter(0), voter(1)), third(tainted))), "remove member 1 101"},
-		{"three, and it bears a taint", with(three(), third(tainted)), "wait"},
-		{"three, and it is not ready", with(three(), third(notReady)), "wait"},
-		{"three, and two are not ready", with(three(), func(s *State) { notReady(&s.Nodes[1]); cordon(&s.Nodes[2]) }), "wait"},
-		{"it joins, and its node gets a taint", with(on(voter(0), voter(1), added(2)), func(s *State) { tainted(&s.Nodes[2]); delete(s.Volumes, 2) }), "remove member 2 102"},
-		{"it joins, and no node takes it, on the class's volumes", with(disks(with(on(voter(0), voter(1), added(2)), third(tainted))), unplaced), "remove member 2 102"},
-		{"it joins, and waits for its volume", with(disks(on(voter(0), voter(1), added(2))), unplaced), "wait: dotmesh-etcd-cluster-2 is joining"},
-		{"it joined, and its node gets a taint", with(disks(with(on(voter(0), voter(1), down(learner(2))), third(tainted))), unplaced), "wait: dotmesh-etcd-cluster-2 is joining"},
-	})
-}
-
 // TestBegunOnce: while anything tells of a member no other cluster is begun, whatever became
 // of the ConfigMap; and none is once all that does was deleted.
 func TestBegunOnce(t *testing.T) {
@@ -426,64 +385,6 @@ func TestBegunOnce(t *testing.T) {
 	})
 }
 
-// TestReplicas: whoever scales the StatefulSet, or deletes it, all members keep a pod.
-func TestReplicas(t *testing.T) {
-	scaled := func(n int) func(*State) { return func(s *State) { s.Kept.Count = n } }
-	// second is alone, with so many pods from the first on.
-	second := func(count, first int) State {
-		return with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
-			s.Members = s.Members[1:]
-			s.Begun.Cluster = initialCluster(s.Members)
-			delete(s.Volumes, 0)
-			s.Kept = Ordinals{first, count}
-		})
-	}
-	decide(t, []decision{
-		{"scaled to two of three", with(three(), scaled(2)), "scale 2"},
-		{"scaled to one of three, no answer", with(with(three(), silent), scaled(1)), "scale 2"},
-		{"scaled to none, no answer", with(with(three(), silent), scaled(0)), "scale 2"},
-		{"no answer, the class's volumes", with(with(claimed(), silent), scaled(1)), "scale 2"},
-		{"the first was removed, no answer", with(running(nodes("a", "b"), voter(0), voter(1)), func(s *State) {
-			silent(s)
-			s.Begun.Cluster = initialCluster([]members.Member{voter(1)})
-			s.Kept.Count, s.Volumes = 1, nil
-		}), "scale 1"},
-		{"scaled to more", with(three(), scaled(5)), "scale 2"},
-		{"scaled to more, on the class's volumes", with(claimed(), func(s *State) { s.Kept.Count, s.Claims[3], s.Claims[4] = 5, 0, 0 }), "scale 2"},
-		{"scaled to more, no answer", with(with(three(), silent), scaled(5)), "wait: etcd does not answer"},
-		{"one is not well", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), scaled(5)), "wait: 2 of 3"},
-		{"claims are left of more", with(claimed(), func(s *State) { s.Claims[3] = 0 }), "wait"},
-		{"two became one", with(running(nodes("a", "b"), voter(0)), scaled(2)), "scale 0"},
-		{"two became one, and the volume of the second is there", with(running(nodes("a", "b"), voter(0)), func(s *State) { s.Kept.Count, s.Volumes[1] = 2, Volume{Node: "b", Member: 101} }), "delete volume 1"},
-		{"the first became the second", second(2, 0), "scale 1 to 2"},
-		{"the first became the second, which is the first pod now", second(2, 1), "scale 1 to 1"},
-		{"a member with a number that nobody gave", with(claimed(), func(s *State) { s.Members[2].PeerURL = peerURL(namespace, mostOrdinals) }), "wait, act: etcd has a member"},
-		{"the only member is the second", second(1, 1), "wait"},
-		{"somebody scaled to a pod that is no member's", second(1, 0), "scale 1"},
-		{"somebody moved the first pod on", with(three(), func(s *State) { s.Kept.First = 2 }), "scale 4"},
-		{"the second gets two beside it again", with(second(1, 1), func(s *State) {
-			s.Nodes = nodes("a", "b", "c")
-			s.Members = []members.Member{added(0), s.Members[0]}
-			s.Begun.Cluster = initialCluster(s.Members)
-		}), "scale 1"},
-		{"the third's place is waited for", with(running(nodes("a", "b", "c"), voter(0), voter(1)), func(s *State) { notReady(&s.Nodes[2]); s.Kept.Count = 3 }), "scale 1"},
-	})
-	for what, tt := range map[string]struct {
-		s    State
-		want Ordinals
-	}{
-		"nothing is there":          {State{}, Ordinals{}},
-		"begun":                     {State{Begun: &Bootstrap{Cluster: "x"}}, Ordinals{0, 1}},
-		"only the ConfigMap knows":  {State{Begun: three().Begun}, Ordinals{0, 3}},
-		"only the volumes are left": {State{Volumes: map[int]Volume{1: {}}}, Ordinals{1, 1}},
-		"only the claims are left":  {State{Claims: claimed().Claims}, Ordinals{0, 3}},
-	} {
-		if got := tt.s.needed(); got != tt.want {
-			t.Errorf("%s: made with %v, want %v", what, got, tt.want)
-		}
-	}
-}
-
 func text(s Step) string {
 	switch s.Do {
 	case Wait:
@@ -504,36 +405,6 @@ func text(s Step) string {
 		return fmt.Sprintf("%s %d", s.Do, s.Keep.last())
 	}
 	return fmt.Sprintf("%s %d", s.Do, s.Ordinal)
-}
-
-func TestPlace(t *testing.T) {
-	in := func(name, zone string) Node {
-		return Node{Name: name, Zone: zone, Counts: true, Suits: true, Takes: true}
-	}
-	s := State{Nodes: []Node{in("d", "1"), in("c", "2"), in("b", "1"), in("a", "1")}, Volumes: map[int]Volume{0: {Node: "a"}}}
-	if got, ok := s.place(1); !ok || got != "c" {
-		t.Errorf("got %q, want another zone", got)
-	}
-	if got, ok := s.place(0); !ok || got != "b" {
-		t.Errorf("got %q: it is to go, or other zones count", got)
-	}
-	s.Nodes[3].UID, s.Volumes[0] = "new", Volume{Node: "a", NodeUID: "old"}
-	if got, ok := s.place(0); !ok || got != "a" {
-		t.Errorf("got %q, want the node of its name", got)
-	}
-	s.Nodes[1].Zone = "1"
-	if got, ok := s.place(1); !ok || got != "b" {
-		t.Errorf("got %q, where another's pod may be", got)
-	}
-	s.Nodes[1].Zone = "2"
-	s.Volumes[1] = Volume{Node: "c"}
-	if got, ok := s.place(2); !ok || got != "b" {
-		t.Errorf("got %q, want the first by name", got)
-	}
-	s.Volumes[2], s.Volumes[3] = Volume{Node: "b"}, Volume{Node: "d"}
-	if got, ok := s.place(4); ok {
-		t.Errorf("got %q: two members on one node", got)
-	}
 }
 
 // TestForeignMember: where an etcd answers that has somebody else's member, as a static
