@@ -145,7 +145,7 @@ func (s *Server) bringUp(ctx, inside context.Context, within *sync.WaitGroup) er
 		return dropCancelled(ctx, err)
 	}
 	if errors.Is(err, pool.ErrGivenAway) {
-		s.giveUp(ctx, s.users.Load())
+		s.exportGivenAway(ctx, s.users.Load())
 	}
 	if err != nil {
 		return dropCancelled(ctx, err)

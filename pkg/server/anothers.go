@@ -10,22 +10,23 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/pkg/store"
 )
 
-// giveUpTimeout bounds what a start does for others before it ends.
-const giveUpTimeout = 2 * time.Minute
+// exportTimeout bounds what a start does for others before it ends.
+const exportTimeout = 2 * time.Minute
 
-// giveUp is for a start that ends because the disk was given to another node, whose
+// exportGivenAway is for a start that ends because the disk was given to another node, whose
 // server waits for it: a pool that this one, or one before it, has imported is exported.
 // While something mounts it, or another server of this machine is at work on it, it
 // stays; each further start tries again.
-func (s *Server) giveUp(ctx context.Context, st *store.Store) {
-	bounded, cancel := context.WithTimeout(ctx, giveUpTimeout)
+func (s *Server) exportGivenAway(ctx context.Context, st *store.Store) {
+	bounded, cancel := context.WithTimeout(ctx, exportTimeout)
 	defer cancel()
-	if err := s.exportGivenAway(bounded, st); err != nil {
+	if err := s.exportOwn(bounded, st); err != nil {
 		klog.FromContext(ctx).Error(err, "a pool whose disk was given to another node may still be imported")
 	}
 }
 
-func (s *Server) exportGivenAway(ctx context.Context, st *store.Store) error {
+// exportOwn exports the pool of this server's disk, whoever imported it here.
+func (s *Server) exportOwn(ctx context.Context, st *store.Store) error {
 	rec, _, err := found(st.GetClaim(ctx, s.assignment.Claim))
 	if err != nil {
 		return err
@@ -53,7 +54,7 @@ func (s *Server) exportGivenAway(ctx context.Context, st *store.Store) error {
 // putBack exports a pool that this process has imported and that is another cluster's.
 // Nothing is noted on it: this server's assignment has not used it.
 func (s *Server) putBack(ctx context.Context) {
-	bounded, cancel := context.WithTimeout(ctx, giveUpTimeout)
+	bounded, cancel := context.WithTimeout(ctx, exportTimeout)
 	defer cancel()
 	own := *s.own
 	own.Assignment = pool.Assignment{}
