@@ -57,6 +57,20 @@ func awaitPool(t *testing.T, pvc string, node *lab.Node) {
 	})
 }
 
+// awaitTaker waits until another node than the one that had it has a PVC's pool, and gives
+// that node's name.
+func awaitTaker(t *testing.T, pvc, had string) (name string) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	eventually(t, 15*time.Minute, "another node than "+had+" has the pool on "+pvc, func() error {
+		if name = sys.get("pvc/"+pvc, `{.metadata.annotations.dotmesh\.io/node}`); name == "" || name == had {
+			return fmt.Errorf("it is assigned to %q", name)
+		}
+		return nil
+	})
+	return name
+}
+
 // grownSize is what pools of 1G are made to grow to.
 const grownSize = "1280Mi"
 

@@ -23,11 +23,12 @@ func drain(t *testing.T, node string) {
 	}
 }
 
-// idle is a Deployment of one pod with claims mounted at /<claim>, on a node if it can
-// run there.
+// idle is a Deployment of one pod with claims mounted at /<claim>, on a node: if it can
+// run there, or, with must, there only.
 type idle struct {
 	name, node string
 	claims     []string
+	must       bool
 }
 
 func (d idle) String() string {
@@ -45,12 +46,16 @@ spec:
       enableServiceLinks: false
       automountServiceAccountToken: false
 `, d.name)
-	fmt.Fprintf(&b, `      affinity:
+	if d.must {
+		fmt.Fprintf(&b, "      nodeSelector: {kubernetes.io/hostname: %s}\n", d.node)
+	} else {
+		fmt.Fprintf(&b, `      affinity:
         nodeAffinity:
           preferredDuringSchedulingIgnoredDuringExecution:
           - weight: 100
             preference: {matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [%s]}]}
 `, d.node)
+	}
 	fmt.Fprintf(&b, "      containers:\n      - name: main\n        image: %s\n        command: [sleep, \"1000000\"]\n        volumeMounts:\n", podImage)
 	for _, name := range d.claims {
 		fmt.Fprintf(&b, "        - {name: %[1]s, mountPath: /%[1]s}\n", name)
@@ -74,7 +79,7 @@ func (k kube) waitDeployment(limit time.Duration, name string) {
 func sceneLocalDrain(t *testing.T) {
 	k, sys := newKube(t, "e2e-drain"), kube{t: t, ns: system}
 	node := suite.cluster.Node(3).Name()
-	k.apply(claim{name: "data"}, idle{"idle", node, []string{"data"}})
+	k.apply(claim{name: "data"}, idle{name: "idle", node: node, claims: []string{"data"}})
 	k.waitDeployment(podLimit, "idle")
 	k.exec("deploy/idle", "echo before > /data/file && sync")
 	drain(t, node)
@@ -104,7 +109,7 @@ func sceneNodeComesAndGoes(t *testing.T) {
 	const pods = 5
 	for i := range pods {
 		a, b := fmt.Sprintf("a%d", i), fmt.Sprintf("b%d", i)
-		k.apply(claim{name: a}, claim{name: b}, idle{fmt.Sprintf("idle%d", i), added.Name(), []string{a, b}})
+		k.apply(claim{name: a}, claim{name: b}, idle{name: fmt.Sprintf("idle%d", i), node: added.Name(), claims: []string{a, b}})
 	}
 	for i := range pods {
 		k.waitDeployment(2*podLimit, fmt.Sprintf("idle%d", i))
@@ -115,6 +120,11 @@ func sceneNodeComesAndGoes(t *testing.T) {
 		t.Errorf("the pods are on %s", got)
 	}
 	drain(t, added.Name())
+	taker := awaitTaker(t, pvc, added.Name())
+	for i := range pods {
+		// A dot stays on its pool, and the scheduler does not know where that went.
+		k.apply(idle{fmt.Sprintf("idle%d", i), taker, []string{fmt.Sprintf("a%d", i), fmt.Sprintf("b%d", i)}, true})
+	}
 	for i := range pods {
 		k.waitDeployment(15*time.Minute, fmt.Sprintf("idle%d", i))
 		for _, v := range []string{fmt.Sprintf("a%d", i), fmt.Sprintf("b%d", i)} {
