@@ -23,12 +23,14 @@ func (o Ordinals) with(other Ordinals) Ordinals {
 }
 
 // replicas has the StatefulSet keep a pod for each member: of those that it lacks it would
-// make none, whoever scaled it or deleted it.
+// make none, whoever scaled it, deleted it, or moved its first ordinal on, however far.
 func (s State) replicas() (Step, bool) {
-	if all := s.Kept.with(s.needed()); all != s.Kept {
-		return Step{Do: Scale, Keep: all}, true
+	needed := s.needed()
+	all := s.Kept.with(needed)
+	if needed.Count == 0 || all == s.Kept {
+		return Step{}, false
 	}
-	return Step{}, false
+	return Step{Do: Scale, Keep: between(all.First, min(all.last(), mostOrdinals-1))}, true
 }
 
 // spare takes away the pods before the first member's and after the last one's: they wait

@@ -40,6 +40,7 @@ func TestReplicas(t *testing.T) {
 		{"a member with a number that nobody gave", with(claimed(), func(s *State) { s.Members[2].PeerURL = peerURL(namespace, mostOrdinals) }), "wait, act: etcd has a member"},
 		{"the only member is the second", second(1, 1), "wait"},
 		{"somebody scaled to a pod that is no member's", second(1, 0), "scale 1"},
+		{"somebody moved the first pod far on", with(three(), func(s *State) { s.Kept.First = 5000 }), "scale 15"},
 		{"somebody moved the first pod on", with(three(), func(s *State) { s.Kept.First = 2 }), "scale 4"},
 		{"the second gets two beside it again", with(second(1, 1), func(s *State) {
 			s.Nodes = nodes("a", "b", "c")
