@@ -92,10 +92,5 @@ func deletion(t *testing.T, w *world, begin func()) {
 	w.cordon("a")
 	w.settle()
 	w.wantGone(was)
-	if got := len(w.pods(specs.ComponentServer)) + len(w.pods(specs.ComponentHolder)) + len(w.guards()) + len(w.attachments("")); got != 0 {
-		t.Errorf("%d pods, budgets and attachments are left", got)
-	}
-	if _, labelled := w.node("a").Labels[specs.LabelServer]; labelled {
-		t.Error("the node has the label still")
-	}
+	w.wantBare("a")
 }

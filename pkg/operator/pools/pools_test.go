@@ -119,12 +119,7 @@ func nodesComeAndGo(t *testing.T, w *world) {
 	w.cordon("a")
 	w.settle()
 	w.wantServing(nil)
-	if got := len(w.pods(specs.ComponentHolder)) + len(w.pods(specs.ComponentServer)) + len(w.guards()) + len(w.attachments("")); got != 0 {
-		t.Errorf("%d pods, budgets and attachments are left on the node that was cordoned", got)
-	}
-	if _, labelled := w.node("a").Labels[specs.LabelServer]; labelled {
-		t.Error("the node has the label still")
-	}
+	w.wantBare("a")
 	w.addNode("b", "")
 	w.settle()
 	w.wantServing(map[string][]string{"b": {pvc}})

@@ -385,3 +385,14 @@ func standard(t *testing.T, c client.Client) {
 func requested(pvc corev1.PersistentVolumeClaim) resource.Quantity {
 	return *pvc.Spec.Resources.Requests.Storage()
 }
+
+// wantBare fails unless nothing of ours is left on a node, which was the only one.
+func (w *world) wantBare(node string) {
+	w.Helper()
+	if got := len(w.pods(specs.ComponentServer)) + len(w.pods(specs.ComponentHolder)) + len(w.guards()) + len(w.attachments("")); got != 0 {
+		w.Errorf("%d pods, budgets and attachments are left", got)
+	}
+	if _, labelled := w.node(node).Labels[specs.LabelServer]; labelled {
+		w.Error("the node has the label still")
+	}
+}
