@@ -44,7 +44,7 @@ func sceneRecovery(t *testing.T) {
 	}
 	useRecovered(t, k)
 	waitAcks(t, f, 5)
-	checkWriter(t, readWriter(k, "writer", "writer").since(lost), readWriter(k, "writer", "control"))
+	checkWriter(t, readWriter(k, "writer", "writer").Since(lost), readWriter(k, "writer", "control"))
 	checkRecords(k, "writer", "writer", "/data/records", f.acked())
 }
 

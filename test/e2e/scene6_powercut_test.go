@@ -22,7 +22,7 @@ func scenePowerCut(t *testing.T) {
 	stays, goes := follow(t, k, "stays"), follow(t, k, "goes")
 	waitAcks(t, stays, 30)
 	waitAcks(t, goes, 30)
-	starts := len(readWriter(k, "stays", "writer").starts)
+	starts := len(readWriter(k, "stays", "writer").Starts)
 
 	node := suite.cluster.Node(1)
 	ctx, cancel := inTime(t, 10*time.Minute)
@@ -63,10 +63,10 @@ func scenePowerCut(t *testing.T) {
 	again := follow(t, k, "stays")
 	waitAcks(t, again, 10)
 	after := readWriter(k, "stays", "writer")
-	if len(after.starts) == 0 || !strings.Contains(strings.Join(after.starts, "\n"), "fs="+zfsMagic) {
-		t.Errorf("after the boot the writer says %q (before: %d starts)", after.starts, starts)
+	if len(after.Starts) == 0 || !strings.Contains(strings.Join(after.Starts, "\n"), "fs="+zfsMagic) {
+		t.Errorf("after the boot the writer says %q (before: %d starts)", after.Starts, starts)
 	}
-	for _, s := range append(after.starts, after.errors...) {
+	for _, s := range append(after.Starts, after.Errors...) {
 		if !strings.Contains(s, "fs="+zfsMagic) {
 			t.Errorf("after the boot the writer met %s", s)
 		}

@@ -7,13 +7,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/dotmesh-io/dotmesh-csi/test/e2e/writerlog"
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
 
@@ -49,80 +48,31 @@ spec:
 `, p.name, p.claim, podImage)
 }
 
-// report is what a writer's log says.
-type report struct {
-	last   uint64 // acknowledged
-	starts []string
-	errors []string
-	gaps   []gap
-}
-
-// gap is a time without an acknowledgement, in milliseconds since 1970.
-type gap struct{ from, to int64 }
-
-func (g gap) overlaps(o gap) bool { return g.from < o.to && o.from < g.to }
-
-func (g gap) String() string {
-	return fmt.Sprintf("%.1f s from %s", float64(g.to-g.from)/1000, time.UnixMilli(g.from).UTC().Format(time.TimeOnly))
-}
-
-func (r *report) line(text string) {
-	f := strings.Fields(text)
-	if len(f) < 2 {
-		return
-	}
-	stamp, _ := strconv.ParseInt(strings.TrimPrefix(f[len(f)-1], "t="), 10, 64)
-	switch f[0] {
-	case "ack":
-		if n, err := strconv.ParseUint(f[1], 10, 64); err == nil {
-			r.last = max(r.last, n)
-		}
-	case "start":
-		r.starts = append(r.starts, text)
-	case "error":
-		r.errors = append(r.errors, text)
-	case "gap":
-		if ms, err := strconv.ParseInt(strings.TrimSuffix(f[1], "ms"), 10, 64); err == nil {
-			r.gaps = append(r.gaps, gap{stamp - ms, stamp})
-		}
-	}
-}
-
-// since leaves out the gaps that ended before a moment.
-func (r report) since(moment time.Time) report {
-	r.gaps = slices.DeleteFunc(slices.Clone(r.gaps), func(g gap) bool { return g.to < moment.UnixMilli() })
-	return r
-}
+// mostBeyond is how long a writer may stand still while the control goes on.
+const mostBeyond = 5 * time.Second
 
 // readWriter reads the log of a writer's container.
-func readWriter(k kube, pod, container string) report {
+func readWriter(k kube, pod, container string) writerlog.Log {
 	k.t.Helper()
-	var r report
-	for line := range strings.Lines(k.kubectl("logs", pod, "-c", container)) {
-		r.line(line)
-	}
-	return r
+	return writerlog.Read(k.kubectl("logs", pod, "-c", container))
 }
 
-// checkWriter fails the test for every error, and for every gap that the control
-// did not have.
-func checkWriter(t *testing.T, data, control report) {
+// checkWriter fails the test for every error, and for every gap that is too long beyond
+// the control's.
+func checkWriter(t *testing.T, data, control writerlog.Log) {
 	t.Helper()
-	for _, e := range data.errors {
+	for _, e := range data.Errors {
 		t.Errorf("the writer met an error: %s", e)
 	}
-	for _, g := range data.gaps {
-		excused := false
-		for _, c := range control.gaps {
-			excused = excused || g.overlaps(c)
+	for _, g := range data.Gaps {
+		switch beyond := g.Beyond(control.Gaps); {
+		case beyond > mostBeyond:
+			t.Errorf("the writer stood still for %s, %s of that while the control did not", g, beyond)
+		default:
+			t.Logf("the writer stood still for %s, and so did the control but for %s", g, beyond)
 		}
-		if excused {
-			t.Logf("the writer stood still for %s, and so did the control", g)
-			continue
-		}
-		t.Errorf("the writer stood still for %s, and the control did not", g)
 	}
-	for _, s := range data.starts {
+	for _, s := range data.Starts {
 		if !strings.Contains(s, "fs="+zfsMagic) {
 			t.Errorf("the writer was given something that is not ZFS: %s", s)
 		}
@@ -133,7 +83,7 @@ func checkWriter(t *testing.T, data, control report) {
 // is known when the node loses power.
 type follower struct {
 	mu   sync.Mutex // guards r
-	r    report
+	r    writerlog.Log
 	stop func()
 }
 
@@ -148,7 +98,7 @@ func follow(t *testing.T, k kube, pod string) *follower {
 		lines := bufio.NewScanner(reader)
 		for lines.Scan() {
 			f.mu.Lock()
-			f.r.line(lines.Text())
+			f.r.Add(lines.Text())
 			f.mu.Unlock()
 		}
 	}()
@@ -176,7 +126,7 @@ func follow(t *testing.T, k kube, pod string) *follower {
 func (f *follower) acked() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.r.last
+	return f.r.Last
 }
 
 // waitAcks waits until a writer has gone a good way on.
