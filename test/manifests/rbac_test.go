@@ -36,6 +36,28 @@ func TestEveryVerbHasItsReason(t *testing.T) {
 	}
 }
 
+// TestUpdatesAreNamed: what the operator overwrites has a name that it gives, so that it
+// cannot overwrite what is somebody else's, such as the user's Secret.
+func TestUpdatesAreNamed(t *testing.T) {
+	grants, err := audit.Grants(parse(t, filepath.Join(root, "deploy/rendered/dotmesh-default.yaml")), "dotmesh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	updates := 0
+	for _, g := range grants {
+		if g.Account != "dotmesh-operator" || g.Verb != "update" || g.Namespace == "" {
+			continue
+		}
+		updates++
+		if g.Name == "" || g.Name == "dotmesh" || g.Name == "configuration" {
+			t.Errorf("%s", g)
+		}
+	}
+	if updates < 10 {
+		t.Errorf("there are %d", updates)
+	}
+}
+
 // Both ways of reading the manifests find the same rules.
 func TestAuditReadsTheManifests(t *testing.T) {
 	f, err := os.Open(filepath.Join(root, "deploy/rendered/dotmesh-static.yaml"))
