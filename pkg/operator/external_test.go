@@ -34,6 +34,7 @@ func TestExternalEtcd(t *testing.T) {
 	give(pki.SecretEtcdServer) // what an etcd of the operator's own would wait for
 	give(pki.SecretEtcdPeer)
 	s.run(operator.Config{
+		Image:    image,
 		Etcd:     []string{"https://one.example.com:2379", "https://two.example.com:2379"},
 		Registry: prometheus.NewRegistry(),
 	})

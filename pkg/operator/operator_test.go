@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ import (
 
 const (
 	namespace = "dotmesh"
+	image     = "dotmesh:test"
 	account   = "system:serviceaccount:dotmesh:dotmesh-operator"
 )
 
@@ -40,7 +42,7 @@ func TestOperator(t *testing.T) {
 	ctrl.SetLogger(klog.Background())
 	s := install(t)
 	health, metrics := freeAddress(t), freeAddress(t)
-	first := s.run(operator.Config{HealthAddress: health, MetricsAddress: metrics})
+	first := s.run(operator.Config{HealthAddress: health, MetricsAddress: metrics, Version: "v1.2.0", Image: image})
 	s.addNode("a")
 	s.waitsForConfigMap(health, metrics)
 	s.apply("overlays/local/configmap.yaml")
@@ -76,6 +78,12 @@ func TestOperator(t *testing.T) {
 		return slices.Contains(set.Spec.Template.Spec.Containers[0].Args, "--registration-dir=/data/kubelet/plugins_registry")
 	})
 
+	s.set("upgradesUrl", offers(t, "v1.3.0"))
+	s.await("a newer version, which servers and a person read", func() bool {
+		kept := s.get(&corev1.ConfigMap{}, specs.SettingsName).(*corev1.ConfigMap)
+		return kept.Data["newerVersion"] == "1.3.0" && strings.Contains(fetch(t, metrics, "/metrics"), "dotmesh_operator_newer_version{version=\"1.3.0\"} 1\n")
+	})
+
 	s.set("local.poolSizePerNode", "1G")
 	s.await("kubectl describe to tell of the refusal", func() bool {
 		out, err := s.Kubectl(t.Context(), "-n", namespace, "describe", "configmap", "configuration")
@@ -86,14 +94,42 @@ func TestOperator(t *testing.T) {
 		return strings.Contains(fetch(t, metrics, "/metrics"), "dotmesh_operator_configuration_refused 1\n")
 	})
 
-	second := s.run(operator.Config{Registry: prometheus.NewRegistry()})
+	second := s.run(operator.Config{Registry: prometheus.NewRegistry(), Image: "dotmesh:next"})
 	first()
+	s.nodeServiceFollows()
 	s.addNode("b")
 	s.start("server-b")
 	second()
 	if denied := s.denied(); len(denied) > 0 {
 		t.Errorf("the role lacks %v", denied)
 	}
+}
+
+// nodeServiceFollows: another image is the node service's once the servers run it.
+func (s *site) nodeServiceFollows() {
+	s.Helper()
+	nodeService := func() string {
+		return s.get(&appsv1.DaemonSet{}, specs.NodeDaemonSetName).(*appsv1.DaemonSet).Spec.Template.Spec.Containers[0].Image
+	}
+	s.await("the end of the server with the old image", func() bool { return s.get(&corev1.Pod{}, "server-a").GetDeletionTimestamp() != nil })
+	s.must(s.client.Delete(s.Context(), s.get(&corev1.Pod{}, "server-a"), client.GracePeriodSeconds(0)))
+	s.await("a server with the new one", func() bool { return s.has(&corev1.Pod{}, "server-a") })
+	if got := nodeService(); got != image {
+		s.Errorf("before it is ready the node service has the image %s", got)
+	}
+	s.start("server-a")
+	s.await("a node service with the new image", func() bool { return nodeService() == "dotmesh:next" })
+}
+
+// offers is the URL of who knows a version.
+func offers(t *testing.T, version string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"version": %q}`, version)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // waitsForConfigMap: before there is one, with the Secret or without, nothing is made that
@@ -149,7 +185,7 @@ func (s *site) run(cfg operator.Config) (end func()) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(klog.NewContext(s.Context(), klog.Background()))
 	cfg.Kubernetes = s.As(account, "system:serviceaccounts", "system:serviceaccounts:"+namespace, "system:authenticated")
-	cfg.Namespace, cfg.Image, cfg.EtcdImage, cfg.Servers = namespace, "dotmesh:test", "etcd:test", s
+	cfg.Namespace, cfg.EtcdImage, cfg.Servers = namespace, "etcd:test", s
 	ended := make(chan error, 1)
 	go func() { ended <- operator.Run(ctx, cfg) }()
 	end = func() {

@@ -48,8 +48,8 @@ type Plan []Change
 
 // Pools are those that there are, as far as a change has to do with them.
 type Pools struct {
-	// Exist is from when a server may have made one: what counts is a PVC or a pool
-	// file that was given to one, not what is imported now.
+	// Exist is while a server may have one: there is a PVC for a pool, or a node with the
+	// label of those that have pools. A pool file that its node gave up counts no more.
 	Exist bool
 	// Local and PVC are the bytes of the largest pool in a file, and of the largest PVC,
 	// of those whose size is known. A size may be set back to these: it was a mistake

@@ -50,6 +50,8 @@ type world struct {
 	registry *prometheus.Registry
 	// kill is how often, of ten, the operator dies right after it changed something.
 	kill int
+	// rolling servers have others wait with a new image.
+	rolling bool
 	// ahead is how much later it is for the operator.
 	ahead time.Duration
 }
@@ -105,8 +107,9 @@ func newWorld(t *testing.T, data map[string]string) *world {
 			c, _, err := config.Parse(w.data)
 			return c, true, err
 		},
-		Connect: func(*tls.Config) (Cluster, error) { return w.etcd, nil },
-		Now:     func() time.Time { return time.Now().Add(w.ahead) },
+		RolledOut: func() bool { return !w.rolling },
+		Connect:   func(*tls.Config) (Cluster, error) { return w.etcd, nil },
+		Now:       func() time.Time { return time.Now().Add(w.ahead) },
 	}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	if out, err := s.Kubectl(t.Context(), "-n", namespace, "apply", "-f", "../../../deploy/operator/operator.yaml"); err != nil {
@@ -349,8 +352,15 @@ func TestLocal(t *testing.T) {
 		t.Errorf("%d volumes are left", n)
 	}
 
-	// Another image, one after another.
-	w.Spec.Image = "etcd:2"
+	// Another image, after the servers, and one after another.
+	w.Spec.Image, w.rolling = "etcd:2", true
+	w.steps(5)
+	for _, p := range w.pods() {
+		if p.Spec.Containers[0].Image != "etcd:1" {
+			t.Errorf("%s has the image that no server has come up with", p.Name)
+		}
+	}
+	w.rolling = false
 	least := 3
 	w.until("rolled", func() bool {
 		least = min(least, w.etcd.well())
@@ -363,6 +373,28 @@ func TestLocal(t *testing.T) {
 	})
 	if least < 2 {
 		t.Errorf("while it rolled %d members were well", least)
+	}
+}
+
+// TestClaimIsDeleted: somebody deletes the only member's claim and its pod. Its data, on a
+// directory of the node, is its again.
+func TestClaimIsDeleted(t *testing.T) {
+	w := newWorld(t, map[string]string{"local.poolLocation": "/pools"})
+	w.kill = 3
+	w.addNode("a")
+	one := w.members("a")
+	w.until("one node", one)
+	id := w.etcd.members[0].ID
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: claimName(0)}}
+	for _, o := range []client.Object{claim, &w.pods()[0]} {
+		if err := w.direct.Delete(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.until("it ends", func() bool { return w.etcd.well() == 0 })
+	w.until("it is there again", one)
+	if got := w.etcd.members; len(got) != 1 || got[0].ID != id {
+		t.Errorf("got %+v, want member %d", got, id)
 	}
 }
 

@@ -18,6 +18,9 @@ type State struct {
 	Local bool
 	// Nodes are those that there are.
 	Nodes []Node
+	// RolledOut tells that all servers are as they should be: a new image has shown that
+	// it can be had, and that it runs.
+	RolledOut bool
 	// Begun is nil before the ConfigMap is there.
 	Begun *Bootstrap
 	// Misplaced tells that the first volume is waited for from a class that is no longer
@@ -69,6 +72,8 @@ type Volume struct {
 	Node string
 	// Member is whose it is; 0 for the first of a cluster that has not answered yet.
 	Member members.ID
+	// Released ones had a claim that was deleted; no other is bound to them by itself.
+	Released bool
 	// NodeUID tells the node from a later one of its name, which has another disk; ""
 	// while it is not known.
 	NodeUID types.UID
@@ -81,6 +86,13 @@ type Pod struct {
 	Ready, Deleting bool
 	// Outdated pods are not as the StatefulSet would make them now.
 	Outdated bool
+	// ClaimGoes tells that the claim is being deleted: what is on it goes with the pod.
+	ClaimGoes bool
+	// Reach are the nodes that can have its volume; nil: all.
+	Reach []string
+	// CanWait tells that an Outdated one lacks another image, and neither the CA that the
+	// others believe nor a node to stay on.
+	CanWait bool
 	// Empty ones have no data, and wait until the member may start so, for so long that
 	// they are not just looking for it.
 	Empty bool
@@ -104,6 +116,7 @@ const (
 	CreateVolume   Action = "create volume"   // Ordinal, Node, Member (0: the first)
 	MarkVolume     Action = "mark volume"     // Ordinal, Member; with the UID of its node
 	DeleteVolume   Action = "delete volume"   // Ordinal
+	RebindVolume   Action = "rebind volume"   // Ordinal
 	MarkClaim      Action = "mark claim"      // Ordinal, Member
 	DeleteClaim    Action = "delete claim"    // Ordinal; with its pod
 	MakeAnew       Action = "make anew"       // the StatefulSet, with its first pod and claim
@@ -141,7 +154,7 @@ func Next(s State) Step {
 	if told := (Bootstrap{initialCluster(s.Members), true}); s.Begun == nil || *s.Begun != told {
 		return Step{Do: WriteBootstrap, Bootstrap: told}
 	}
-	for _, next := range []func() (Step, bool){s.replicas, s.volumes, s.claims, s.learner, s.leaving, s.outdated, s.stuck, s.resize} {
+	for _, next := range []func() (Step, bool){s.replicas, s.volumes, s.claims, s.learner, s.leaving, s.restarts, s.precious, s.away, s.stuck, s.resize} {
 		if step, found := next(); found {
 			return step
 		}
@@ -166,7 +179,13 @@ func (s State) withoutAnswer() Step {
 	case s.Local && !s.Begun.Existing && !exists:
 		return s.createVolume(0, 0)
 	}
+	if step, found := s.onlyReleased(); found {
+		return step
+	}
 	if step, found := s.replicas(); found {
+		return step
+	}
+	if step, found := s.precious(); found {
 		return step
 	}
 	if ordinal, found := s.broken(); found { // whoever is away: there is no quorum to keep
@@ -192,8 +211,11 @@ func (s State) ill(what string, unwell []int) Step {
 func (s State) troubles(of ...int) string {
 	var all []string
 	for _, ordinal := range of {
-		if trouble := s.Pods[ordinal].Trouble; trouble != "" {
-			all = append(all, podName(ordinal)+": "+trouble)
+		member, _ := s.member(ordinal)
+		for _, trouble := range []string{s.Pods[ordinal].Trouble, member.Trouble} {
+			if trouble != "" {
+				all = append(all, podName(ordinal)+": "+trouble)
+			}
 		}
 	}
 	if len(all) == 0 {
@@ -247,6 +269,8 @@ func (s State) volumes() (Step, bool) {
 		switch {
 		case found && volume.Member == member.ID && s.isAnew(volume):
 			return Step{Do: MarkVolume, Ordinal: ordinal, Member: member.ID}, true
+		case found && volume.Member == member.ID && volume.Released && !s.lost(volume):
+			return Step{Do: RebindVolume, Ordinal: ordinal}, true
 		case found && volume.Member == member.ID:
 			continue
 		}
@@ -259,6 +283,17 @@ func (s State) volumes() (Step, bool) {
 	return Step{}, false
 }
 
+// onlyReleased gives the only member that there is its volume again. Of several, whose claims
+// were deleted so that etcd begins again from one, none may come back with the data of before.
+func (s State) onlyReleased() (Step, bool) {
+	begun := s.begun()
+	if len(begun) != 1 {
+		return Step{}, false
+	}
+	volume, exists := s.Volumes[begun[0]]
+	return Step{Do: RebindVolume, Ordinal: begun[0]}, exists && volume.Released && !s.lost(volume)
+}
+
 // claims keeps what is known of the claims right. One whose member was removed goes: on
 // what that left the next member would never start.
 func (s State) claims() (Step, bool) {
@@ -268,7 +303,9 @@ func (s State) claims() (Step, bool) {
 		switch {
 		case !exists || found && of == member.ID:
 			continue
-		case found && member.Healthy:
+		// A learner's too, before it begins: should it be removed then, what it has begun to
+		// write is nobody else's.
+		case found && (member.Healthy || of == 0 && member.Learner && member.Name == ""):
 			return Step{Do: MarkClaim, Ordinal: ordinal, Member: member.ID}, true
 		case of != 0 && member.Name == "": // removed, or added since
 			return s.discard(DeleteClaim, ordinal), true
@@ -366,46 +403,6 @@ func (s State) isEmpty(m members.Member) bool {
 	ordinal, _ := ordinalOf(m)
 	pod := s.Pods[ordinal]
 	return !m.Learner && !m.Healthy && pod.Empty && pod.Broken && !pod.Deleting
-}
-
-// broken finds a pod that may run when it is made as it should be now.
-func (s State) broken() (ordinal int, found bool) {
-	for _, ordinal := range s.ordinals() {
-		pod := s.Pods[ordinal]
-		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !pod.Deleting && !member.Healthy {
-			return ordinal, true
-		}
-	}
-	return 0, false
-}
-
-// replacing tells whether a pod is ending that may still be a member. One that is broken
-// is none: on a node without power it ends for as long as that is away.
-func (s State) replacing() bool {
-	for _, pod := range s.Pods {
-		if pod.Deleting && !pod.Broken {
-			return true
-		}
-	}
-	return false
-}
-
-// outdated replaces pods one after another: those that are broken first, others only
-// while every member is well.
-func (s State) outdated() (Step, bool) {
-	if ordinal, found := s.broken(); found && !s.replacing() {
-		return Step{Do: Restart, Ordinal: ordinal}, true
-	}
-	well := s.healthyBut(0) == len(s.Members)
-	for _, pod := range s.Pods {
-		well = well && pod.Ready && !pod.Deleting
-	}
-	for _, ordinal := range s.ordinals() {
-		if well && s.Pods[ordinal].Outdated {
-			return Step{Do: Restart, Ordinal: ordinal}, true
-		}
-	}
-	return Step{}, false
 }
 
 // ordinals are those that anything is known of, in order.

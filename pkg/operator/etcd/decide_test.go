@@ -279,6 +279,10 @@ func TestLosingData(t *testing.T) {
 			s.Members[2] = added(2)
 			s.Begun.Cluster = initialCluster(s.Members)
 			s.Claims[2] = 0
+		}), "mark claim 2 of 102"},
+		{"added again, on a claim that is marked", with(claimed(), func(s *State) {
+			s.Members[2] = added(2)
+			s.Begun.Cluster = initialCluster(s.Members)
 		}), "wait: dotmesh-etcd-cluster-2 is joining"},
 		{"a backup was restored on a claim", with(claimed(), func(s *State) { s.Claims[0] = 7 }), "mark claim 0 of 100"},
 		{"a backup is being restored on a claim", with(claimed(), func(s *State) { s.Claims[0], s.Members[0] = 7, down(voter(0)) }), "wait: 2 of 3"},
@@ -292,12 +296,14 @@ func TestLosingData(t *testing.T) {
 
 func TestRolling(t *testing.T) {
 	old := Pod{Ready: true, Outdated: true}
+	image := Pod{Ready: true, Outdated: true, CanWait: true}
 	decide(t, []decision{
 		{"all outdated", with(three(), func(s *State) {
 			s.Pods = map[int]Pod{0: old, 1: old, 2: old}
 		}), "restart pod 0"},
 		{"one restarts", with(three(), func(s *State) { s.Pods = map[int]Pod{0: {}, 1: old, 2: old} }), "wait"},
 		{"one is ending", with(three(), func(s *State) { s.Pods[0] = Pod{Ready: true, Deleting: true, Outdated: true}; s.Pods[1] = old }), "wait"},
+		{"etcd tells why it is not well", with(running(nodes("a"), down(voter(0))), func(s *State) { s.Members[0].Trouble = "alarm:NOSPACE" }), "wait: 0 of 1 members of etcd are well (dotmesh-etcd-cluster-0: alarm:NOSPACE)"},
 		{"one member is not well", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1] = old }), "wait: 2 of 3"},
 		{"the broken one first", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) { s.Pods[1], s.Pods[2] = old, Pod{Outdated: true, Broken: true} }), "restart pod 2"},
 		{"the broken one while another restarts", with(running(nodes("a", "b", "c"), voter(0), down(voter(1)), down(voter(2))), func(s *State) {
@@ -313,6 +319,84 @@ func TestRolling(t *testing.T) {
 		{"it tells so when they are as they should be", with(three(), func(s *State) { s.Nodes[2].Counts, s.Nodes[2].Takes = false, false }), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
 		{"one that cannot leave keeps none from it that can", with(running(append(nodes("a", "b", "c"), Node{Name: "d", Zone: "z", Counts: true, Suits: true, Takes: true}), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[1].Counts, s.Nodes[1].Takes = false, false }), "remove member 1 101"},
 		{"the only member", with(running(nodes("a"), voter(0)), func(s *State) { s.Pods[0] = old }), "restart pod 0"},
+		{"another image, and the servers do not run it yet", with(three(), func(s *State) { s.Pods[0], s.Pods[1] = image, image }), "wait"},
+		{"another image, and the servers run it", with(three(), func(s *State) { s.RolledOut, s.Pods[0], s.Pods[1] = true, image, image }), "restart pod 0"},
+		{"another image may mend a broken one", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) {
+			s.Pods[2] = Pod{Outdated: true, CanWait: true, Broken: true}
+		}), "restart pod 2"},
+	})
+}
+
+// TestPodsThatWouldNotComeBack are not made anew, whatever they should be.
+func TestPodsThatWouldNotComeBack(t *testing.T) {
+	onDisk := func(on []Node, all ...members.Member) State {
+		s := running(on, all...)
+		s.Local, s.Volumes, s.Claims = false, nil, map[int]members.ID{}
+		for i, m := range all {
+			s.Claims[i] = m.ID
+		}
+		return s
+	}
+	only := func(on []Node, pod Pod) State {
+		pod.Node = on[0].Name
+		return with(onDisk(on, voter(0)), func(s *State) { s.Pods[0] = pod })
+	}
+	cordoned := func(names ...string) []Node {
+		all := nodes(names...)
+		cordon(&all[0])
+		return all
+	}
+	old, going := Pod{Ready: true, Outdated: true}, Pod{Ready: true, Outdated: true, ClaimGoes: true}
+	const lost, stays = "wait, act: somebody deleted the PersistentVolumeClaim data-dotmesh-etcd-cluster-0", "wait, act: dotmesh-etcd-cluster-0 is to be made anew and goes on as it is"
+	decide(t, []decision{
+		{"the only one's claim goes", only(nodes("a"), going), lost},
+		{"also when it is as it should be", only(nodes("a"), Pod{Ready: true, ClaimGoes: true}), lost},
+		{"others can have it too", only(nodes("a", "b", "c"), going), "add member 1"},
+		{"it is broken, and that is all", with(only(nodes("a"), Pod{Outdated: true, Broken: true, ClaimGoes: true}), silent), lost},
+		{"one of three has lost its claim", with(onDisk(nodes("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) { s.Pods[0] = onNode(going, "a") }), "restart pod 0"},
+		{"of three that have lost their quorum", with(onDisk(nodes("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) {
+			silent(s)
+			s.Pods[0] = Pod{Node: "a", Outdated: true, Broken: true, ClaimGoes: true}
+		}), lost},
+
+		{"the only one's node is cordoned", only(cordoned("a"), old), stays},
+		{"another takes it", only(cordoned("a", "b"), old), "restart pod 0"},
+		{"which cannot have its volume", only(cordoned("a", "b"), Pod{Ready: true, Outdated: true, Reach: []string{"a"}}), stays},
+		{"on a volume of ours it comes back to a cordoned node", with(running(cordoned("a"), voter(0)), func(s *State) { s.Pods[0] = onNode(old, "a") }), "restart pod 0"},
+		{"it is well", only(cordoned("a"), Pod{Ready: true}), "wait"},
+		{"it need not be made anew yet", only(cordoned("a"), Pod{Ready: true, Outdated: true, CanWait: true}), "wait"},
+		{"one of three keeps none from it that comes back", with(onDisk(cordoned("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) { s.Pods[0], s.Pods[1] = onNode(old, "a"), onNode(old, "b") }), "restart pod 1"},
+	})
+}
+
+// onNode is a pod on a node.
+func onNode(p Pod, node string) Pod {
+	p.Node = node
+	return p
+}
+
+// TestClaimOfAVolumeIsDeleted: the volume, which is kept, gets the next claim.
+func TestClaimOfAVolumeIsDeleted(t *testing.T) {
+	let := func(ordinal int) func(*State) {
+		return func(s *State) {
+			v := s.Volumes[ordinal]
+			v.Released = true
+			s.Volumes[ordinal] = v
+		}
+	}
+	decide(t, []decision{
+		{"of one of three", with(three(), let(1)), "rebind volume 1"},
+		{"of the only one", with(with(running(nodes("a"), voter(0)), silent), let(0)), "rebind volume 0"},
+		{"of the first, which has not answered", with(with(running(nodes("a"), voter(0)), silent), func(s *State) {
+			s.Volumes[0], s.Begun.Existing = Volume{Node: "a", Released: true}, false
+		}), "rebind volume 0"},
+		{"whose node is gone", with(with(running(nodes("a"), voter(0)), silent), func(s *State) { let(0)(s); s.Nodes = nil }), "wait, act: etcd has lost its quorum"},
+		{"of one that was removed", with(three(), func(s *State) {
+			let(2)(s)
+			s.Members = s.Members[:2]
+			s.Begun.Cluster = initialCluster(s.Members)
+		}), "delete volume 2"},
+		{"of one that others went on from, as far as is known", with(with(three(), silent), let(1)), "wait: etcd does not answer"},
 	})
 }
 

@@ -39,7 +39,7 @@ type observed struct {
 // observe reads all but etcd itself.
 func (r *Reconciler) observe(ctx context.Context, cfg config.Config) (*observed, error) {
 	o := &observed{spec: r.Spec, location: cfg.Local.PoolLocation.String()}
-	o.state.Namespace = r.Spec.Namespace
+	o.state.Namespace, o.state.RolledOut = r.Spec.Namespace, r.RolledOut()
 	if err := r.observeSet(ctx, o, cfg); err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (r *Reconciler) observeVolumes(ctx context.Context, o *observed) error {
 			continue
 		}
 		o.volumes[ordinal] = v
-		o.state.Volumes[ordinal] = Volume{Node: v.Annotations[specs.AnnotationNodeName], Member: parseMember(v.Annotations[memberAnnotation]), NodeUID: types.UID(v.Annotations[specs.AnnotationNodeUID])}
+		o.state.Volumes[ordinal] = Volume{Node: v.Annotations[specs.AnnotationNodeName], Member: parseMember(v.Annotations[memberAnnotation]), NodeUID: types.UID(v.Annotations[specs.AnnotationNodeUID]), Released: v.Status.Phase == corev1.VolumeReleased}
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func classOf(claim *corev1.PersistentVolumeClaim) string {
 
 func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 	o.pods, o.state.Pods = map[int]*corev1.Pod{}, map[int]Pod{}
-	want := o.spec.StatefulSet().Spec.Template.Annotations[specs.AnnotationSpec]
+	want := o.spec.StatefulSet().Spec.Template
 	var pods corev1.PodList
 	if err := r.Client.List(ctx, &pods, client.InNamespace(r.Spec.Namespace), client.MatchingLabels(labels())); err != nil {
 		return fmt.Errorf("list pods: %w", err)
@@ -233,20 +233,63 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			joining[container] = seen
 			empty = now.Sub(seen) > brokenAfter
 		}
+		moves := !o.state.Local && o.state.moves(p.Spec.NodeName)
+		reach, err := r.reach(ctx, o, o.claims[ordinal])
+		if err != nil {
+			return err
+		}
 		o.state.Pods[ordinal] = Pod{
-			Node:     p.Spec.NodeName,
-			Ready:    ready,
-			Trouble:  o.trouble(p, o.claims[ordinal]),
-			Broken:   !ready && now.Sub(since) > brokenAfter,
-			Stuck:    !ready && now.Sub(since) > stuckAfter,
-			Empty:    empty,
-			Deleting: p.DeletionTimestamp != nil,
-			Unending: p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > brokenAfter, // which has the grace in it
-			Outdated: p.Annotations[specs.AnnotationSpec] != want || !o.state.Local && o.state.moves(p.Spec.NodeName),
+			Reach:     reach,
+			ClaimGoes: o.goes(o.claims[ordinal]),
+			Node:      p.Spec.NodeName,
+			Ready:     ready,
+			Trouble:   o.trouble(p, o.claims[ordinal]),
+			Broken:    !ready && now.Sub(since) > brokenAfter,
+			Stuck:     !ready && now.Sub(since) > stuckAfter,
+			Empty:     empty,
+			Deleting:  p.DeletionTimestamp != nil,
+			Unending:  p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > brokenAfter, // which has the grace in it
+			Outdated:  p.Annotations[specs.AnnotationSpec] != want.Annotations[specs.AnnotationSpec] || moves,
+			CanWait: !moves && p.Annotations[certs.TrustAnnotation] == want.Annotations[certs.TrustAnnotation] &&
+				!slices.Equal(images(p.Spec), images(want.Spec)),
 		}
 	}
 	r.joining = joining
 	return nil
+}
+
+// goes tells whether a claim is being deleted and its data with it: a volume of local mode
+// is kept.
+func (o *observed) goes(claim *corev1.PersistentVolumeClaim) bool {
+	return !o.state.Local && claim != nil && claim.DeletionTimestamp != nil
+}
+
+// reach gives the nodes that can have a claim's volume; nil: all.
+func (r *Reconciler) reach(ctx context.Context, o *observed, claim *corev1.PersistentVolumeClaim) ([]string, error) {
+	if o.state.Local || claim == nil || claim.Spec.VolumeName == "" {
+		return nil, nil
+	}
+	var volume corev1.PersistentVolume
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, &volume); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	where := specs.ReachOf(&volume)
+	reach := []string{}
+	for name, n := range o.nodes {
+		if where.Has(name, n.Labels) {
+			reach = append(reach, name)
+		}
+	}
+	return reach, nil
+}
+
+// images are those of a pod's containers, in their order.
+func images(pod corev1.PodSpec) []string {
+	var all []string
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		all = append(all, c.Image)
+	}
+	return all
 }
 
 const (

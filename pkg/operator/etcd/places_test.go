@@ -24,7 +24,7 @@ func TestThirdPlace(t *testing.T) {
 	on := func(all ...members.Member) State { return running(nodes("a", "b", "c"), all...) }
 	unplaced := func(s *State) {
 		delete(s.Volumes, 2)
-		s.Pods[2], s.Claims[2] = Pod{}, 0
+		s.Pods[2], s.Claims[2] = Pod{}, 102
 	}
 	decide(t, []decision{
 		{"it bears a taint", with(on(voter(0)), third(tainted)), "wait"},

@@ -53,6 +53,9 @@ type Reconciler struct {
 	Spec Spec
 	// Config gives the configuration that holds; false while there is none.
 	Config func(context.Context) (config.Config, bool, error)
+	// RolledOut tells whether all servers are as they should be. Until then members that
+	// are well keep their image.
+	RolledOut func() bool
 	// Connect is for tests; nil for the members themselves.
 	Connect func(*tls.Config) (Cluster, error)
 	Now     func() time.Time

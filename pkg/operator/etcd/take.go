@@ -27,6 +27,8 @@ func (r *Reconciler) take(ctx context.Context, o *observed, cluster Cluster, ste
 		return r.markVolume(ctx, o, step)
 	case DeleteVolume:
 		return r.deleteVolume(ctx, o, step.Ordinal)
+	case RebindVolume:
+		return r.rebindVolume(ctx, o, step.Ordinal)
 	case MarkClaim:
 		return r.markClaim(ctx, o.claims[step.Ordinal], step.Member)
 	case DeleteClaim:
@@ -84,6 +86,13 @@ func (r *Reconciler) markVolume(ctx context.Context, o *observed, step Step) err
 		metav1.SetMetaDataAnnotation(&marked.ObjectMeta, specs.AnnotationNodeUID, string(node.UID))
 	}
 	return r.Client.Update(ctx, marked)
+}
+
+// rebindVolume keeps a volume for the next claim of the name that it is kept for.
+func (r *Reconciler) rebindVolume(ctx context.Context, o *observed, ordinal int) error {
+	free := o.volumes[ordinal].DeepCopy()
+	free.Spec.ClaimRef.UID, free.Spec.ClaimRef.ResourceVersion = "", ""
+	return r.Client.Update(ctx, free)
 }
 
 // deleteVolume forgets a volume; the directory on the node stays. The claim goes

@@ -1,5 +1,6 @@
 // Package nodeservice keeps the DaemonSet of the CSI node service as the
-// configuration wants it. Kubernetes rolls it out.
+// configuration wants it. Kubernetes rolls it out, another image only after the servers
+// have come up with that.
 package nodeservice
 
 import (
@@ -9,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -33,14 +35,16 @@ type Settings interface {
 
 // NodeService is the reconciler.
 type NodeService struct {
-	client   client.Client
-	cluster  specs.Cluster
-	settings Settings
+	client    client.Client
+	cluster   specs.Cluster
+	settings  Settings
+	rolledOut func() bool
 }
 
-// New makes one; c may read from a cache.
-func New(c client.Client, cluster specs.Cluster, settings Settings) *NodeService {
-	return &NodeService{c, cluster, settings}
+// New makes one; c may read from a cache. rolledOut tells whether all servers are as they
+// should be; whoever sees them become so wakes the reconciler.
+func New(c client.Client, cluster specs.Cluster, settings Settings, rolledOut func() bool) *NodeService {
+	return &NodeService{c, cluster, settings, rolledOut}
 }
 
 // SetupWithManager has mgr call Reconcile for changes of DaemonSets, and for what
@@ -83,6 +87,9 @@ func (n *NodeService) apply(ctx context.Context, want *appsv1.DaemonSet) error {
 		return fmt.Errorf("read DaemonSet %s: %w", want.Name, err)
 	case have.Annotations[specs.AnnotationSpec] == want.Annotations[specs.AnnotationSpec]:
 		return nil
+	case imageOf(&have) != imageOf(want) && !n.rolledOut():
+		klog.FromContext(ctx).Info("the node service keeps its image until the servers have come up with the new one", "image", imageOf(&have))
+		return nil
 	default:
 		want.ResourceVersion = have.ResourceVersion
 		err = n.client.Update(ctx, want)
@@ -92,3 +99,5 @@ func (n *NodeService) apply(ctx context.Context, want *appsv1.DaemonSet) error {
 	}
 	return nil
 }
+
+func imageOf(set *appsv1.DaemonSet) string { return set.Spec.Template.Spec.Containers[0].Image }

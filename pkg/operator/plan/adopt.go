@@ -3,11 +3,6 @@ package plan
 import (
 	"fmt"
 	"slices"
-	"strings"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"github.com/dotmesh-io/dotmesh-csi/pkg/operator/specs"
 )
@@ -82,18 +77,7 @@ func (v *view) isHeldBack(p PVC, n Node) bool {
 }
 
 // fits tells whether the node can have the PVC's volume attached.
-func (p PVC) fits(n Node) bool {
-	if p.Zone != "" && !slices.Contains(strings.Split(p.Zone, "__"), n.zone()) {
-		return false
-	}
-	if p.Affinity == nil {
-		return true
-	}
-	fits, err := nodeaffinity.NewLazyErrorNodeSelector(p.Affinity).Match(&corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: n.Labels},
-	})
-	return fits && err == nil
-}
+func (p PVC) fits(n Node) bool { return p.Reach.Has(n.Name, n.Labels) }
 
 // awaits tells whether a PVC that the node may have is about to be free, so that
 // none is made for it.

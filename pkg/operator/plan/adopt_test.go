@@ -19,13 +19,13 @@ func made(node string, attempt int) string {
 // reachable binds a PVC's volume to nodes with a label, as a PersistentVolume does.
 func reachable(key, value string) func(*PVC) {
 	return func(p *PVC) {
-		p.Affinity = &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{
+		p.Reach.Affinity = &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{
 			{Key: key, Operator: corev1.NodeSelectorOpIn, Values: []string{value}},
 		}}}}
 	}
 }
 
-func inZone(zone string) func(*PVC) { return func(p *PVC) { p.Zone = zone } }
+func inZone(zone string) func(*PVC) { return func(p *PVC) { p.Reach.Zone = zone } }
 
 func gives(pvc, node string, generation int) string {
 	return fmt.Sprintf("assign PVC %s to node %s, generation %d", pvc, node, generation)
@@ -143,7 +143,7 @@ func TestGivingAway(t *testing.T) {
 		"about to be free: the other waits":                  second(released).wants("PVC p2 was released by generation 3"),
 		"out of its reach: it gets a new one": func() scene {
 			c := second(idleFor(time.Hour)).wants("create PVC " + made("n2", 0))
-			c.pvcs[1].Zone = "elsewhere"
+			c.pvcs[1].Reach.Zone = "elsewhere"
 			return c
 		}(),
 		"there is a free one: that is taken": second(idleFor(time.Hour)).plus(pvc("p3", free(1), wasReleased(1))).wants(gives("p3", "n2", 2)),

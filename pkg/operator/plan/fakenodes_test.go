@@ -83,9 +83,9 @@ func (c *fakeCluster) start(pod *fakePod, n *fakeNode, p *fakePVC) {
 		return
 	}
 	if p.Volume == "" {
-		p.Volume, p.Zone, p.ResourceVersion = "pv-"+p.Name, n.zone(), c.write()
+		p.Volume, p.Reach.Zone, p.ResourceVersion = "pv-"+p.Name, n.zone(), c.write()
 	}
-	if p.Zone != n.zone() {
+	if p.Reach.Zone != n.zone() {
 		return
 	}
 	if on, found := c.attached[p.Volume]; !found {

@@ -32,6 +32,8 @@ const (
 	knownWithin = 10 * time.Minute
 	// boundWithin is how long a PVC may take to get a volume before a person is told.
 	boundWithin = 10 * time.Minute
+	// silentFor is how long a server may be ready, and not answer, before a person is told.
+	silentFor = 2 * time.Minute
 	// attachedWithin is how long the attachment of a holder that runs may stay
 	// unclear before a person is told.
 	attachedWithin = time.Minute
@@ -44,7 +46,7 @@ func Next(s State) []Action {
 	v := look(s)
 	actions := v.pools()
 	_, replace := v.rollout()
-	return append(actions, replace...)
+	return slices.Concat(actions, replace, v.silent())
 }
 
 func (v *view) pools() []Action {

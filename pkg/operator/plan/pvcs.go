@@ -128,13 +128,13 @@ func (v *view) isLeaving(p PVC, given bool) bool {
 // holder, then the assignment.
 func (v *view) letGo(p PVC) []Action {
 	server, holder := v.server(p), v.holder(p)
-	switch {
-	case server != nil && v.mayServe(*server):
+	if server != nil && v.mayServe(*server) {
 		return p.keep(*server)
-	case p.Assignment.IsGivenUp() && !v.node[p.Assignment.Node].Ready:
-		return []Action{p.warn("GivenUpWaits", fmt.Sprintf("An annotation (%s) says that its pool is not imported on node %s, which is not ready: nobody can know that yet. It counts when the node is ready. If its machine is off, say so instead: %s", specs.AnnotationGivenUp, p.Assignment.Node, specs.SaysOff(p.Assignment.Node)))}
-	case p.Assignment.IsGivenUp() && server != nil && !server.Deleting && !v.isStuck(*server):
-		return nil // it has just been started, and may be about to serve
+	}
+	if actions, doubtful := v.doubt(p, server); doubtful {
+		return actions
+	}
+	switch {
 	case server != nil && !server.Deleting:
 		return []Action{DeleteServer{server.ref()}}
 	case server != nil:
@@ -145,6 +145,29 @@ func (v *view) letGo(p PVC) []Action {
 		return v.waitFor(*holder, p.object())
 	}
 	return []Action{FreePVC{Change: p.become(p.Assignment.FreedAt(v.Now))}}
+}
+
+// doubt waits where an annotation alone says that a pool is not imported, which its server
+// never said, and where that may be wrong yet.
+func (v *view) doubt(p PVC, server *Server) (actions []Action, doubtful bool) {
+	a := p.Assignment
+	if !a.IsGivenUp() && (server == nil || server.isReleased()) {
+		return nil, false
+	}
+	annotation := specs.AnnotationReleased
+	if a.IsGivenUp() {
+		annotation = specs.AnnotationGivenUp
+	}
+	said := fmt.Sprintf("An annotation (%s) says that its pool is not imported on node %s", annotation, a.Node)
+	switch {
+	case !v.node[a.Node].Ready:
+		return []Action{p.warn("GivenUpWaits", fmt.Sprintf("%s, which is not ready: nobody can know that yet. It counts when the node is ready. If its machine is off, say so instead: %s", said, specs.SaysOff(a.Node)))}, true
+	case v.HaveDots[a.Node]:
+		return []Action{p.warn("GivenUpWaits", fmt.Sprintf("%s, and volumes of dotmesh are attached there, which may be on that pool: kubectl get volumeattachments names them. It counts when the pods that use them are gone.", said))}, true
+	case server != nil && !server.Deleting && !v.isStuck(*server):
+		return nil, true // it has just been started, and may be about to serve
+	}
+	return nil, false
 }
 
 // keep takes it back that a person said a pool was not imported, where its server says that
@@ -171,7 +194,7 @@ func (v *view) serve(p PVC, given bool) []Action {
 	case !n.isLabelled():
 		return []Action{LabelNode{n.Name}}
 	case p.Deleting && (server == nil || holder == nil):
-		return []Action{p.deletingWarning()} // Kubernetes schedules no pod with it
+		return []Action{v.unschedulable(p)}
 	case !slices.Contains(v.Guards, h.Name()):
 		return []Action{CreateGuard{h}}
 	case holder == nil:
@@ -180,10 +203,8 @@ func (v *view) serve(p PVC, given bool) []Action {
 		return v.waitFor(*holder, p.object())
 	case holder.hasEnded(), v.neverRan(*holder, p):
 		return []Action{DeleteHolder{holder.asSeen()}}
-	case !holder.isRunning() && v.isLeaving(p, given) && v.Now.Sub(holder.Created) >= readyWithin:
-		return v.stuck(*holder, v.instead(p))
-	case !holder.isRunning():
-		return v.unbound(p)
+	case server == nil && !holder.isRunning():
+		return v.waitForHolder(p, *holder, given)
 	case server == nil:
 		return v.createServer(p, *holder)
 	case server.Deleting:
@@ -191,7 +212,7 @@ func (v *view) serve(p PVC, given bool) []Action {
 	case server.hasEnded():
 		return []Action{DeleteServer{server.ref()}}
 	}
-	actions := p.record(*server)
+	actions := append(p.record(*server), v.holderWaits(p, *holder)...)
 	if p.Deleting && !p.Assignment.Delete {
 		actions = append(actions, p.deletingWarning())
 	}
@@ -209,9 +230,32 @@ func (v *view) instead(p PVC) string {
 	return fmt.Sprintf("kubectl -n %s annotate --overwrite pvc %s %s=%d", v.Cluster.Namespace, p.Name, specs.AnnotationGivenUp, p.Assignment.Generation)
 }
 
+// waitForHolder plans for a PVC that gets its server when its holder runs.
+func (v *view) waitForHolder(p PVC, holder Pod, given bool) []Action {
+	switch {
+	case p.Volume == "":
+		return v.unbound(p)
+	case v.isLeaving(p, given) && v.Now.Sub(holder.Created) >= readyWithin:
+		return v.stuck(holder, v.instead(p))
+	}
+	return v.holderWaits(p, holder)
+}
+
+// holderWaits tells of a holder that has not run for long, on a node that could run it.
+func (v *view) holderWaits(p PVC, holder Pod) []Action {
+	if holder.isRunning() || !v.node[holder.Node].Ready || v.Now.Sub(holder.Created) < readyWithin {
+		return nil
+	}
+	elsewhere := ""
+	if on := slices.DeleteFunc(v.attachedTo(p.Volume), func(node string) bool { return node == holder.Node }); len(on) > 0 {
+		elsewhere = fmt.Sprintf(" Its volume %s is attached to %s still: see to the CSI driver of the volume.", p.Volume, strings.Join(on, ", "))
+	}
+	return []Action{p.warn("HolderWaits", fmt.Sprintf("Pod %s, which keeps its disk on node %s, does not run. A server is only started, and others are only replaced, when it does: kubectl -n %s describe pod %[1]s tells why.%[4]s", holder.Name, holder.Node, v.Cluster.Namespace, elsewhere))}
+}
+
 // unbound tells of a PVC that gets no volume: what it asks for cannot be changed.
 func (v *view) unbound(p PVC) []Action {
-	if p.Volume != "" || v.Now.Sub(p.Created) < boundWithin {
+	if v.Now.Sub(p.Created) < boundWithin {
 		return nil
 	}
 	return []Action{p.warn("Unbound", fmt.Sprintf("It has got no volume: kubectl -n %s describe pvc %s tells why. If it cannot have one of its class and size, set pvcPerNode.storageClass or pvcPerNode.pvSizePerNode, and delete it: its node gets one of the class and size of then.", v.Cluster.Namespace, p.Name))}
@@ -291,6 +335,15 @@ func (v *view) grow(p PVC) []Action {
 
 func (p PVC) deletingWarning() Action {
 	return p.warn("BeingDeleted", fmt.Sprintf("Somebody deleted it. Its pool goes with its last pod: save its dots. Annotate it with %s=true and it is given up once nothing uses it.", specs.AnnotationDelete))
+}
+
+// unschedulable tells of a PVC that somebody deleted and that no server can be started for,
+// as Kubernetes schedules no pod with it.
+func (v *view) unschedulable(p PVC) Action {
+	if !p.Assignment.Delete {
+		return p.deletingWarning()
+	}
+	return p.warn("BeingDeleted", fmt.Sprintf("Somebody deleted it, and no server can be started any more that would export its pool. If there is no pool of dotmesh in zpool list on node %s, say so, and it goes: %s", p.Assignment.Node, v.instead(p)))
 }
 
 // orphans deletes pods whose PVC does not exist, or lacks its label, if their machine is

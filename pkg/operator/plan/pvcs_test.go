@@ -17,6 +17,7 @@ type scene struct {
 	holders     []Pod
 	guards      []string
 	attachments []Attachment
+	dots        map[string]bool   // nodes that have some attached
 	data        map[string]string // of the configuration
 	// missing is for how long nodes that are not there were not; an hour, if it is not set.
 	missing time.Duration
@@ -31,6 +32,7 @@ func (c scene) state(t *testing.T) State {
 	}
 	s := state(t, data)
 	s.Nodes, s.PVCs, s.Servers, s.Holders, s.Guards, s.Attachments = c.nodes, c.pvcs, c.servers, c.holders, c.guards, c.attachments
+	s.HaveDots = c.dots
 	s.Missing = missingFor(s, cmp.Or(c.missing, time.Hour))
 	return s
 }
@@ -77,7 +79,7 @@ func TestServing(t *testing.T) {
 		"then the holder": {
 			nodes: n1, pvcs: []PVC{pvc("p1", unbound, of("n1", 1))}, guards: n1Guard, want: []string{"create holder holder-p1-node-n1"}},
 		"which the server waits for": {
-			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending)}},
+			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending, sinceLast(9*time.Minute))}},
 		"while its volume is made, for up to ten minutes": {
 			nodes: n1, pvcs: []PVC{pvc("p1", unbound, aged(9*time.Minute), of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending)}},
 		"which a person is told of then": {
@@ -199,8 +201,10 @@ func TestLeaving(t *testing.T) {
 		"its node is out of touch": {serving(node("n1", labelled, cordoned, unready), neverReady), []string{
 			"warn on Node n1: CannotLeave: Its pool can only be given up by a server, and the node is not ready, so that server-p1-node-n1 does not come up. If its machine is off, say so: kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"}},
 		"used, and nobody knows by what": {serving(n1Left[0], inUse), nil},
-		"used": {serving(n1Left[0], inUse, users("pod default/db", "pid 7 of pod default/agent")),
-			[]string{"warn on Node n1: PoolInUse: The pool of server-p1-node-n1 is given up once nothing has used it for 1m0s. It is used by pod default/db, pid 7 of pod default/agent."}},
+		"used": {serving(n1Left[0], inUse, users("claim default/db", "agent (process 7 of pod 0d3c1f0e-0000-4000-8000-000000000001) at /host")),
+			[]string{"warn on Node n1: PoolInUse: The pool of server-p1-node-n1 is given up once nothing has used it for 1m0s. It is used by claim default/db, agent (process 7 of pod 0d3c1f0e-0000-4000-8000-000000000001) at /host. Which pod has a UID: kubectl get pods -A -o custom-columns=UID:.metadata.uid,NAMESPACE:.metadata.namespace,POD:.metadata.name"}},
+		"used by no pod": {serving(n1Left[0], inUse, users("sh (process 7) at /mnt")),
+			[]string{"warn on Node n1: PoolInUse: The pool of server-p1-node-n1 is given up once nothing has used it for 1m0s. It is used by sh (process 7) at /mnt."}},
 		"not yet idle for long enough":             {serving(n1Left[0], idleFor(59*time.Second)), nil},
 		"idle, and out of the selector":            {serving(n1Left[0], idleFor(time.Minute)), release},
 		"idle, and cordoned":                       {serving(node("n1", labelled, cordoned), idleFor(time.Minute)), release},
@@ -235,6 +239,7 @@ func TestLeaving(t *testing.T) {
 // for has the same end as a release.
 func TestPersonSaysThatThereIsNoPool(t *testing.T) {
 	const givenUpWaits = "warn on PersistentVolumeClaim p1: GivenUpWaits: An annotation (dotmesh.io/given-up) says that its pool is not imported on node n1, which is not ready: nobody can know that yet. It counts when the node is ready. If its machine is off, say so instead: kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+	const usedMaybe = "warn on PersistentVolumeClaim p1: GivenUpWaits: An annotation (dotmesh.io/given-up) says that its pool is not imported on node n1, and volumes of dotmesh are attached there, which may be on that pool: kubectl get volumeattachments names them. It counts when the pods that use them are gone."
 	said := []PVC{pvc("p1", of("n1", 1), gaveUp(1))}
 	run(t, map[string]scene{
 		"the server goes": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
@@ -247,6 +252,11 @@ func TestPersonSaysThatThereIsNoPool(t *testing.T) {
 			servers: []Server{on("p1", "n1", 1, neverReady)}, want: []string{givenUpWaits}},
 		"nor when the server is gone": {nodes: []Node{node("n1", labelled, cordoned, unready)}, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			want: []string{givenUpWaits}},
+		"nor while pods may use it": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, dots: map[string]bool{"n1": true},
+			servers: []Server{on("p1", "n1", 1, neverReady)}, want: []string{usedMaybe}},
+		"nor then without its server": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, dots: map[string]bool{"n1": true},
+			want: []string{usedMaybe}},
+		"those of another node are no matter": {nodes: n1Left, pvcs: said, guards: n1Guard, dots: map[string]bool{"n2": true}, want: []string{"free PVC p1"}},
 		"or whose pod has not run since": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			servers: []Server{on("p1", "n1", 1, notReady, readySince(10*time.Minute), told(10*time.Minute))}, want: []string{"delete server server-p1-node-n1"}},
 		"what was said of an earlier generation is no matter": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 2), wasReleased(1), gaveUp(1), pooled)}, guards: n1Guard,
@@ -283,6 +293,7 @@ func TestPersonIsWrong(t *testing.T) {
 			"it has crashed a while ago":      serving(inUse, notReady, readySince(9*time.Minute), told(9*time.Minute)).wants(kept...),
 			"started again, and yet to serve": serving(waitsAgain(time.Hour), func(s *Server) { s.Report.Imported = true }).wants(kept...),
 			"ready, and yet to tell":          serving(silent),
+			"started again, and mute":         serving(silent, notReady, readySince(9*time.Minute)),
 			"of a node that stays":            func() scene { s := serving(inUse).wants(kept...); s.nodes = n1; return s }(),
 			"and a spare node does not wait for": func() scene {
 				s := serving(inUse).wants(append(kept, "create PVC "+made("n2", 0))...)
@@ -450,6 +461,8 @@ func TestPVCsThatPersonsTouch(t *testing.T) {
 			return with(s, saved)
 		}(),
 		"a server of it cannot come back": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled, beingDeleted)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, want: []string{saved}},
+		"a server of what is given up cannot, either": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled, beingDeleted, givenUp)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, want: []string{
+			"warn on PersistentVolumeClaim p1: BeingDeleted: Somebody deleted it, and no server can be started any more that would export its pool. If there is no pool of dotmesh in zpool list on node n1, say so, and it goes: kubectl -n dotmesh annotate --overwrite pvc p1 dotmesh.io/given-up=1"}},
 		"deleted and given up: it is released": with(served(pvc("p1", of("n1", 1), pooled, beingDeleted, givenUp), idleFor(time.Minute)),
 			"ask server server-p1-node-n1 to release generation 1"),
 		"deleted before it was bound: it is let go": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), unbound, beingDeleted)}, guards: n1Guard,

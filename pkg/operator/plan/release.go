@@ -10,6 +10,9 @@ import (
 // PoolInUse is the reason of an Event on a node that is to give its pool up: who uses it.
 const PoolInUse = "PoolInUse"
 
+// ofPod stands before a pod's UID, where a server names a process.
+const ofPod = " of pod "
+
 // release has a server give its pool up. Where the server does not come up, a person is told
 // of the command instead, which says that there is no pool to give up.
 func (v *view) release(s Server, instead string) []Action {
@@ -29,9 +32,19 @@ func (v *view) ask(s Server) []Action {
 		return []Action{Release{s.ref(), s.Generation}}
 	case s.Report.InUse && len(s.Report.Users) > 0:
 		return []Action{Warn{Object{"Node", s.Node}, PoolInUse,
-			fmt.Sprintf("The pool of %s is given up once nothing has used it for %s. It is used by %s.", s.Name, releaseAfter, strings.Join(s.Report.Users, ", "))}}
+			fmt.Sprintf("The pool of %s is given up once nothing has used it for %s. It is used by %s", s.Name, releaseAfter, Users(s.Report.Users))}}
 	}
 	return nil
+}
+
+// Users names who uses a pool, and says how a person finds the pods that a server knows by
+// their UIDs only.
+func Users(names []string) string {
+	text := strings.Join(names, ", ") + "."
+	if strings.Contains(text, ofPod) {
+		text += " Which pod has a UID: kubectl get pods -A -o custom-columns=UID:.metadata.uid,NAMESPACE:.metadata.namespace,POD:.metadata.name"
+	}
+	return text
 }
 
 // isStuck tells whether a server does not come up, or not again, so that it cannot give its

@@ -195,7 +195,7 @@ func TestAnotherSystemInTheSameNode(t *testing.T) {
 	const record = "PVC p1 is assigned to node n1 of UID uid-n1 and boot another-boot-n1"
 	run(t, map[string]scene{
 		"it serves: it is the same":     at(on("p1", "n1", 3)).wants(record),
-		"it did before the boot":        at(on("p1", "n1", 3, told(2*time.Hour))),
+		"it did before the boot":        at(on("p1", "n1", 3, told(2*time.Hour), notReady, readySince(time.Minute))),
 		"it does not come up, yet":      at(on("p1", "n1", 3, waitsAgain(9*time.Minute))),
 		"it does not come up":           at(on("p1", "n1", 3, waitsAgain(10*time.Minute))).wants("warn on PersistentVolumeClaim p1: AnotherMachine: It is assigned to node n1 as machine system-n1, and that is other now, where server-p1-node-n1 does not come up. If it is another machine, shut it down and say so until the PVC is free, and the next server may take the pool over: kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"),
 		"the machine is the one it was": at(on("p1", "n1", 3, waitsAgain(time.Hour)), func(n *Node) { n.System = "system-n1" }).wants(record),

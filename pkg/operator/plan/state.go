@@ -28,6 +28,8 @@ type State struct {
 	// Attachments are all VolumeAttachments of the PVCs' volumes, also of those
 	// that are being attached or detached.
 	Attachments []Attachment
+	// HaveDots are the nodes that volumes of dotmesh are attached to.
+	HaveDots map[string]bool
 	// Missing are nodes that are not there, and since when: what MissingSince gave.
 	Missing map[string]time.Time
 }
@@ -73,10 +75,8 @@ type PVC struct {
 	Requested, Capacity int64
 	// Volume is the name of the PersistentVolume, "" until it is bound.
 	Volume string
-	// Zone is the PersistentVolume's label of the zone, "" without one.
-	Zone string
-	// Affinity is the PersistentVolume's required node affinity; nil: any node.
-	Affinity *corev1.NodeSelector
+	// Reach are the nodes that can have the volume; all, until it is bound.
+	Reach specs.Reach
 	// Lost is the phase of that name: the PersistentVolume is gone.
 	Lost bool
 }

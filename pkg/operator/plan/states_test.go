@@ -161,6 +161,8 @@ func holder(pvc, node string, is ...func(*Pod)) Pod {
 	return p
 }
 
+func sinceLast(d time.Duration) func(*Pod) { return func(p *Pod) { p.Created = now.Add(-d) } }
+
 func pending(p *Pod)  { p.Phase, p.Ready, p.WasReady = corev1.PodPending, false, false }
 func ended(p *Pod)    { p.Phase, p.Ready = corev1.PodFailed, false }
 func going(p *Pod)    { p.Deleting, p.GoneBy = true, now }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -186,7 +185,7 @@ func (p *Pools) release(ctx context.Context, s plan.State, a plan.Release) error
 	}
 	note := fmt.Sprintf("the pool of %s cannot be exported: %s", a.Name, answer.Reason)
 	if len(answer.Holders) > 0 {
-		note += ": " + strings.Join(answer.Holders, ", ")
+		note += ": " + plan.Users(answer.Holders)
 	}
 	p.cfg.Events.Warning(s.Reference(plan.Object{Kind: "Node", Name: pod.Annotations[specs.AnnotationNodeName]}), plan.PoolInUse, note)
 	return nil

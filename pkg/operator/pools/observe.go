@@ -88,14 +88,15 @@ func (p *Pools) readClaims(ctx context.Context, s *plan.State) error {
 		}
 		s.PVCs = append(s.PVCs, pvc)
 	}
-	if len(ours) == 0 {
-		return nil
-	}
 	var attachments storagev1.VolumeAttachmentList
 	if err := p.cfg.Client.List(ctx, &attachments); err != nil {
 		return fmt.Errorf("list VolumeAttachments: %w", err)
 	}
+	s.HaveDots = map[string]bool{}
 	for _, a := range attachments.Items {
+		if a.Spec.Attacher == specs.DriverName {
+			s.HaveDots[a.Spec.NodeName] = true
+		}
 		if name := a.Spec.Source.PersistentVolumeName; name != nil && ours[*name] {
 			s.Attachments = append(s.Attachments, plan.Attachment{Name: a.Name, Volume: *name, Node: a.Spec.NodeName, Created: a.CreationTimestamp.Time})
 		}
@@ -131,10 +132,7 @@ func (p *Pools) readVolume(ctx context.Context, pvc *plan.PVC) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("read PersistentVolume %s: %w", pvc.Volume, err)
 	}
-	pvc.Zone = pv.Labels[corev1.LabelTopologyZone]
-	if pv.Spec.NodeAffinity != nil {
-		pvc.Affinity = pv.Spec.NodeAffinity.Required
-	}
+	pvc.Reach = specs.ReachOf(&pv)
 	return nil
 }
 

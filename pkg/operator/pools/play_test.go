@@ -155,6 +155,9 @@ func (w *world) detach() bool {
 	changed := false
 	for _, a := range w.attachments("") {
 		volume := *a.Spec.Source.PersistentVolumeName
+		if a.Spec.Attacher == specs.DriverName {
+			continue // a dot's
+		}
 		if slices.ContainsFunc(all.Items, func(pod corev1.Pod) bool {
 			pvc := w.claimOf(&pod)
 			return pvc != nil && pvc.Spec.VolumeName == volume && pod.Spec.NodeName == a.Spec.NodeName

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,17 +60,20 @@ type Config struct {
 	Reporter Reporter
 	// Missing tells what servers need that is not there, "" for nothing.
 	Missing func(ctx context.Context) (string, error)
-	Now     func() time.Time
+	// OnRolledOut is called when RolledOut becomes true.
+	OnRolledOut func()
+	Now         func() time.Time
 	// Hook is passed after every action.
 	Hook crash.Hook
 }
 
 // Pools is the reconciler. Reconcile, and Round, are called by one goroutine at a time, as
-// controller-runtime does; Largest by any.
+// controller-runtime does; Largest and RolledOut by any.
 type Pools struct {
-	cfg   Config
-	seen  *seen
-	sizes sizes
+	cfg       Config
+	seen      *seen
+	sizes     sizes
+	rolledOut atomic.Bool
 	// missing are the nodes that were not there at the last observation, and since when:
 	// by the operator's own clock, and without interruption.
 	missing map[string]time.Time
@@ -107,6 +111,7 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 			return err
 		}
 		p.sizes.note(o.State, o.Statuses)
+		p.noteRollout(o.State)
 		p.cfg.Reporter.Observed(ctx, o)
 		actions, err := p.allowed(ctx, plan.Next(o.State))
 		if err != nil {
@@ -116,6 +121,17 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 		return err
 	})
 	return done, err
+}
+
+// RolledOut tells whether all servers were as they should be at the last round. Before the
+// first one they are not.
+func (p *Pools) RolledOut() bool { return p.rolledOut.Load() }
+
+func (p *Pools) noteRollout(s plan.State) {
+	done := plan.RolloutOf(s) == plan.RolloutDone
+	if before := p.rolledOut.Swap(done); done && !before {
+		p.cfg.OnRolledOut()
+	}
 }
 
 // allowed are the actions without those that make servers, while these would wait in

@@ -65,6 +65,7 @@ func TestPools(t *testing.T) {
 		{"LocalAwayForAWhile", nil, localAwayForAWhile},
 		{"AssignedBeforeUIDs", perNode, assignedBeforeUIDs},
 		{"GivenUpInError", perNode, givenUpInError},
+		{"GivenUpWhileAttached", perNode, givenUpWhileAttached},
 		{"PodThatHangs", perNode, podThatHangs},
 		{"NameOfAServerIsTaken", nil, nameOfAServerIsTaken},
 		{"NamesAreTaken", perNode, namesAreTaken},
@@ -149,11 +150,11 @@ func heldWhenReleased(t *testing.T, w *world) {
 	w.addNode("a", "")
 	w.settle()
 	pvc := w.assigned()["a"]
-	w.holders["a"] = []string{"process 7 of pod x/y", "process 8"}
+	w.holders["a"] = []string{"agent (process 7 of pod 0d3c1f0e-0000-4000-8000-000000000001) at /host", "sh (process 8) at /mnt"}
 	w.cordon("a")
 	w.pass(2 * time.Minute)
 	w.wantServing(map[string][]string{"a": {pvc}})
-	w.wantEvent("Node a", plan.PoolInUse, "cannot be exported: it is mounted: process 7 of pod x/y, process 8")
+	w.wantEvent("Node a", plan.PoolInUse, "cannot be exported: it is mounted: agent (process 7 of pod 0d3c1f0e-0000-4000-8000-000000000001) at /host, sh (process 8) at /mnt. Which pod has a UID: kubectl get pods -A")
 	delete(w.holders, "a")
 	w.settle()
 	w.wantServing(nil)
@@ -523,9 +524,16 @@ func rolloutStops(t *testing.T, w *world) {
 		t.Errorf("servers run %v, want that one alone was replaced", got)
 	}
 	w.wantEvent("RolloutStopped")
+	if w.pools.RolledOut() {
+		t.Error("the node service and etcd would be given the broken image")
+	}
+	told := w.rolledOut
 	w.image = "dotmesh:2"
 	w.restart()
 	w.settle()
+	if !w.pools.RolledOut() || w.rolledOut != told+1 {
+		t.Errorf("the servers have the new image, which was told %d times: %v", w.rolledOut-told, w.pools.RolledOut())
+	}
 	if got := w.images(); !maps.Equal(got, map[string]int{"dotmesh:2": 3}) {
 		t.Errorf("servers run %v, want the new image", got)
 	}

@@ -45,6 +45,7 @@ type world struct {
 	now       time.Time
 	hook      crash.Hook
 	pools     *pools.Pools
+	rolledOut int // how often that was told
 
 	mu     sync.Mutex
 	events []string
@@ -110,9 +111,10 @@ func (w *world) operator() *pools.Pools {
 		Client: w.cache, Live: w.client,
 		Cluster:  specs.Cluster{Namespace: w.namespace, Image: w.image, Etcd: []string{"https://etcd:2379"}},
 		Settings: w, Servers: w, Events: w, Reporter: w,
-		Missing: func(context.Context) (string, error) { return "", nil },
-		Now:     func() time.Time { return w.now },
-		Hook:    w.passed,
+		Missing:     func(context.Context) (string, error) { return "", nil },
+		OnRolledOut: func() { w.rolledOut++ },
+		Now:         func() time.Time { return w.now },
+		Hook:        w.passed,
 	})
 }
 

@@ -36,8 +36,10 @@ type Member struct {
 	PeerURL string
 	// Learner has no vote yet.
 	Learner bool
-	// Healthy members answer, and know a leader.
+	// Healthy members answer, know a leader, and tell of no trouble.
 	Healthy bool
+	// Trouble is what a member that answers tells of: etcd's alarms, such as NOSPACE.
+	Trouble string
 }
 
 // Config tells where etcd is.
@@ -102,7 +104,7 @@ func (c *Cluster) List(ctx context.Context) ([]Member, error) {
 	for i, m := range found {
 		all[i] = Member{ID: ID(m.ID), Name: m.Name, PeerURL: first(m.PeerURLs), Learner: m.IsLearner}
 		asking.Go(func() error {
-			all[i].Healthy = c.healthy(ctx, m.ClientURLs)
+			all[i].Healthy, all[i].Trouble = c.health(ctx, m.ClientURLs)
 			return nil
 		})
 	}
@@ -111,15 +113,18 @@ func (c *Cluster) List(ctx context.Context) ([]Member, error) {
 	return all, nil
 }
 
-// healthy asks a member itself.
-func (c *Cluster) healthy(ctx context.Context, clientURLs []string) bool {
+// health asks a member itself.
+func (c *Cluster) health(ctx context.Context, clientURLs []string) (healthy bool, trouble string) {
 	if len(clientURLs) == 0 {
-		return false
+		return false, ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	status, err := c.client.Status(ctx, clientURLs[0])
-	return err == nil && status.Leader != 0 && len(status.Errors) == 0
+	if err != nil {
+		return false, ""
+	}
+	return status.Leader != 0 && len(status.Errors) == 0, strings.Join(status.Errors, ", ")
 }
 
 // AddLearner adds a member that others will reach by peerURL. One that is there

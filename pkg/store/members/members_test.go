@@ -9,9 +9,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -203,6 +205,24 @@ func promote(t *testing.T, c *Cluster, id ID) {
 func add(t *testing.T, c *Cluster, m *member) {
 	t.Helper()
 	soon(t, func(ctx context.Context) error { return c.AddLearner(ctx, m.peer.String()) })
+}
+
+// TestAlarm: a member that answers tells why it is not well.
+func TestAlarm(t *testing.T) {
+	a := newAuthority(t)
+	one := a.member("one")
+	one.start(t)
+	c := open(t, Config{Endpoints: []string{one.client.String()}, TLS: a.client(a.ca)})
+	if m := find(eventually(t, c, "the member", healthy(1)), one); m.Trouble != "" {
+		t.Errorf("got %q", m.Trouble)
+	}
+	raise := &etcdserverpb.AlarmRequest{Action: etcdserverpb.AlarmRequest_ACTIVATE, Alarm: etcdserverpb.AlarmType_NOSPACE}
+	if _, err := one.running.Server.Alarm(within(t, 10*time.Second), raise); err != nil {
+		t.Fatal(err)
+	}
+	if m := find(eventually(t, c, "the alarm", healthy(0)), one); !strings.Contains(m.Trouble, "NOSPACE") {
+		t.Errorf("got %q", m.Trouble)
+	}
 }
 
 // TestFromOneToThreeAndOneReplaced is the life of a cluster.

@@ -1,0 +1,103 @@
+package etcd
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// restarts has pods made anew that are not as they should be, one after another: those that
+// are broken first, others only while every member is well, and with another image only
+// after the servers.
+func (s State) restarts() (Step, bool) {
+	if ordinal, found := s.broken(); found && !s.replacing() {
+		return Step{Do: Restart, Ordinal: ordinal}, true
+	}
+	if s.healthyBut(0) < len(s.Members) {
+		return Step{}, false
+	}
+	for _, pod := range s.Pods {
+		if !pod.Ready || pod.Deleting {
+			return Step{}, false
+		}
+	}
+	for _, ordinal := range s.ordinals() {
+		if s.isDue(s.Pods[ordinal]) && !s.isPrecious(ordinal) && s.returns(ordinal) {
+			return Step{Do: Restart, Ordinal: ordinal}, true
+		}
+	}
+	return Step{}, false
+}
+
+func (s State) isDue(p Pod) bool { return p.Outdated && (s.RolledOut || !p.CanWait) }
+
+// broken finds a pod that may run when it is made as it should be now.
+func (s State) broken() (ordinal int, found bool) {
+	for _, ordinal := range s.ordinals() {
+		pod := s.Pods[ordinal]
+		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !pod.Deleting && !member.Healthy && !s.isPrecious(ordinal) {
+			return ordinal, true
+		}
+	}
+	return 0, false
+}
+
+// replacing tells whether a pod is ending that may still be a member. One that is broken
+// is none: on a node without power it ends for as long as that is away.
+func (s State) replacing() bool {
+	for _, pod := range s.Pods {
+		if pod.Deleting && !pod.Broken {
+			return true
+		}
+	}
+	return false
+}
+
+// isPrecious tells whether a member's data would go with its pod, and may be all that there
+// is of the registry.
+func (s State) isPrecious(ordinal int) bool {
+	return s.Pods[ordinal].ClaimGoes && (!s.Answers || len(s.Members) < 3)
+}
+
+// returns tells whether a pod that is made anew would be taken by a node.
+func (s State) returns(ordinal int) bool {
+	if s.Local { // where its volume is, also while that node is cordoned
+		i := s.node(s.Volumes[ordinal].Node)
+		return i >= 0 && s.Nodes[i].Suits
+	}
+	pod := s.Pods[ordinal]
+	i := s.node(pod.Node)
+	return i >= 0 && s.Nodes[i].Takes || slices.ContainsFunc(s.places(ordinal), func(n Node) bool { return pod.reaches(n.Name) })
+}
+
+func (p Pod) reaches(node string) bool { return p.Reach == nil || slices.Contains(p.Reach, node) }
+
+// precious tells of members whose data goes with their pods. Another member, where there
+// can be one, would have it too.
+func (s State) precious() (Step, bool) {
+	if s.Answers {
+		if step, _ := s.resize(); step.Do == AddMember {
+			return Step{}, false
+		}
+	}
+	var claims []string
+	for _, ordinal := range s.ordinals() {
+		if s.isPrecious(ordinal) {
+			claims = append(claims, claimName(ordinal))
+		}
+	}
+	if len(claims) == 0 {
+		return Step{}, false
+	}
+	return Step{Do: Wait, Act: true, Why: fmt.Sprintf("somebody deleted the PersistentVolumeClaim %s: the registry goes with the pod that has it, which is not made anew. Copy its last snapshot while the pod runs; docs/etcd.md says how to begin again", strings.Join(claims, ", "))}, true
+}
+
+// away tells of a pod that should be made anew, and that no node would take then.
+func (s State) away() (Step, bool) {
+	for _, ordinal := range s.ordinals() {
+		if pod := s.Pods[ordinal]; pod.Ready && s.isDue(pod) && !s.returns(ordinal) {
+			return Step{Do: Wait, Act: true, Why: fmt.Sprintf("%s is to be made anew and goes on as it is, as no node would take it: one has to be ready, not cordoned, without a taint and another member, and within reach of its volume", podName(ordinal))}, true
+		}
+	}
+	return Step{}, false
+}
