@@ -4,27 +4,30 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
+	"github.com/dotmesh-io/dotmesh-csi/test/lab/clouddisk"
 )
 
 // replace cuts a node's power, tells Kubernetes that it is gone for good, and boots
-// another in its place; after is called when the power is off.
-func replace(t *testing.T, old *lab.Node, after func()) *lab.Node {
+// another in its place; off is called when the power is off, and dead when that was told.
+func replace(t *testing.T, old *lab.Node, off, dead func()) *lab.Node {
 	t.Helper()
 	sys := kube{t: t, ns: system}
-	ctx, cancel := inTime(t, 15*time.Minute)
+	ctx, cancel := inTime(t, 25*time.Minute)
 	defer cancel()
 	if err := old.PowerCut(ctx); err != nil {
 		t.Error(err)
 		return nil
 	}
-	after()
+	off()
 	// Without the taint Kubernetes waits six minutes until it takes disks from a node that
 	// used them.
 	sys.kubectl("taint", "node", old.Name(), "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+	dead()
 	added, err := old.Replace(ctx)
 	if err == nil {
 		err = added.WaitReady(ctx, 5*time.Minute)
@@ -51,10 +54,9 @@ func checkDisk(t *testing.T, disk string, node *lab.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range disks {
-		if d.ID == disk && d.Node != node.Name() {
-			t.Errorf("the disk is on %q, want %s", d.Node, node.Name())
-		}
+	i := slices.IndexFunc(disks, func(d clouddisk.Disk) bool { return d.ID == disk })
+	if i < 0 || disks[i].Node != node.Name() {
+		t.Errorf("disk %q is not on %s: %+v", disk, node.Name(), disks)
 	}
 	checkMisuses(t)
 }

@@ -14,6 +14,7 @@ func TestLocalPools(t *testing.T) {
 		{"Writes", func(t *testing.T) { useDotsOn(t, suite.cluster.Nodes()) }},
 		{"Configuration", sceneConfiguration},
 		{"Drain", sceneLocalDrain},
+		{"InstalledAgain", sceneInstalledAgain(localPools)},
 	} {
 		t.Run(s.name, s.play)
 	}
@@ -38,6 +39,7 @@ func TestCloudNodes(t *testing.T) {
 		{"EtcdIsLost", sceneEtcdIsLost},
 		{"EachNodeIsReplaced", sceneEachNodeIsReplaced},
 		{"AllNodesAreReplaced", sceneAllNodesAreReplaced},
+		{"InstalledAgain", sceneInstalledAgain(cloudPools)},
 	} {
 		if !t.Run(s.name, s.play) {
 			return

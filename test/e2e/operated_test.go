@@ -88,18 +88,24 @@ func (w *world) installOperated(ctx context.Context, d deployment) error {
 		return err
 	}
 	w.apiKey = hex.EncodeToString(key)
+	if err := w.kubectl(ctx, "create", "namespace", system); err != nil {
+		return err
+	}
+	if err := w.cluster.Apply(ctx, adminSecret(w.apiKey)); err != nil {
+		return err
+	}
+	return w.applyOperated(ctx, d)
+}
+
+// applyOperated applies the two files.
+func (w *world) applyOperated(ctx context.Context, d deployment) error {
 	settings, err1 := d.configmap(w)
 	objects, err2 := d.objects(w, lab.DotmeshImage)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	for _, step := range []func() error{
-		func() error { return w.kubectl(ctx, "create", "namespace", system) },
-		func() error { return w.cluster.Apply(ctx, adminSecret(w.apiKey)) },
-		func() error { return w.cluster.Apply(ctx, []byte(settings)) },
-		func() error { return w.cluster.Apply(ctx, []byte(objects)) },
-	} {
-		if err := step(); err != nil {
+	for _, objects := range []string{settings, objects} {
+		if err := w.cluster.Apply(ctx, []byte(objects)); err != nil {
 			return err
 		}
 	}

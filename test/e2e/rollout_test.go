@@ -89,4 +89,22 @@ func awaitNext(t *testing.T) {
 	if len(seen.early) > 0 {
 		t.Errorf("%q were made before the server that was replaced before was ready", seen.early)
 	}
+	eventually(t, 15*time.Minute, "the node service and etcd follow", func() error {
+		if got := followers(sys); strings.TrimSpace(strings.ReplaceAll(got, nextImage, "")) != "" {
+			return fmt.Errorf("their images are %q", got)
+		}
+		return nil
+	})
+	for _, part := range suite.parts {
+		sys.kubectl("rollout", "status", part, "--timeout="+seconds(podLimit))
+	}
+	awaitEtcd(t)
+}
+
+// followers are the images of dotmesh in the node service and beside etcd, which get another
+// one after the servers.
+func followers(sys kube) string {
+	sys.t.Helper()
+	return sys.get("daemonset/dotmesh-node", "{.spec.template.spec.containers[0].image}") + " " +
+		sys.kubectl("get", "pods", "-l", "app.kubernetes.io/component=etcd", "-o", "jsonpath={.items[*].spec.initContainers[*].image}")
 }

@@ -45,6 +45,9 @@ func sceneBrokenImage(t *testing.T) {
 	if now := serverImages(sys); fmt.Sprint(now) != fmt.Sprint(stopped) {
 		t.Errorf("while the rollout is stopped the images became %v, they were %v", now, stopped)
 	}
+	if got := followers(sys); strings.Contains(got, nextImage) {
+		t.Errorf("while the rollout is stopped the node service and etcd have the images %s", got)
+	}
 	waitAcks(t, f, 10)
 
 	images("ctr -n k8s.io images tag " + kept + " " + nextImage)

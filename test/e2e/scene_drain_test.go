@@ -12,15 +12,69 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
 
-// drain is what users are told to give kubectl, and no more.
-func drain(t *testing.T, node string) {
+// drain is what users are told to give kubectl, and no more. While that waits, meanwhile is
+// called.
+func drain(t *testing.T, node string, meanwhile func()) {
 	t.Helper()
 	sys := kube{t: t, ns: system}
 	args := []string{"drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=" + seconds(2*podLimit)}
-	if _, err := sys.try(2*podLimit+30*time.Second, args...); err != nil {
+	ended := make(chan error, 1)
+	go func() {
+		_, err := sys.try(2*podLimit+30*time.Second, args...)
+		ended <- err
+	}()
+	meanwhile()
+	if err := <-ended; err != nil {
 		suite.dump(t.Name(), nil)
 		t.Fatal(err)
 	}
+}
+
+// agent is what monitors a node, as a DaemonSet. It has a mount of its own of a dot that was
+// mounted when it began; those that it has from kubelet's directories go with these.
+type agent struct{ node string }
+
+func (a agent) String() string {
+	return fmt.Sprintf(`apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {e2e: agent}}
+  template:
+    metadata: {labels: {e2e: agent}}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: %s}
+      terminationGracePeriodSeconds: 1
+      enableServiceLinks: false
+      automountServiceAccountToken: false
+      containers:
+      - name: main
+        image: %s
+        command: [sh, -c, "mkdir /mine && mount --bind $(awk '$3==\"zfs\"{print $2; exit}' /proc/self/mounts) /mine && exec sleep 1000000"]
+        securityContext: {privileged: true}
+        volumeMounts: [{name: host, mountPath: /host}]
+      volumes:
+      - name: host
+        hostPath: {path: /var/lib/kubelet}
+`, a.node, podImage)
+}
+
+// agentLetsGo waits until an Event on a node names the agent as what holds the pool, and
+// takes it away.
+func agentLetsGo(k kube, node string) {
+	k.t.Helper()
+	uid := k.get("pods", `{.items[?(@.metadata.labels.e2e=="agent")].metadata.uid}`)
+	if uid == "" {
+		k.t.Fatal("there is no agent")
+	}
+	eventually(k.t, podLimit, "an Event names the agent", func() error {
+		out, err := k.try(callLimit, "-n", "default", "get", "events", "--field-selector=reason=PoolInUse,involvedObject.name="+node, "-o", "jsonpath={.items[*].message}")
+		if err == nil && !strings.Contains(out, "of pod "+uid) {
+			err = fmt.Errorf("%q does not name pod %s", out, uid)
+		}
+		return err
+	})
+	k.kubectl("delete", "daemonset", "agent")
 }
 
 // idle is a Deployment of one pod with claims mounted at /<claim>, on a node: if it can
@@ -82,7 +136,7 @@ func sceneLocalDrain(t *testing.T) {
 	k.apply(claim{name: "data"}, idle{name: "idle", node: node, claims: []string{"data"}})
 	k.waitDeployment(podLimit, "idle")
 	k.exec("deploy/idle", "echo before > /data/file && sync")
-	drain(t, node)
+	drain(t, node, nothing)
 	sys.kubectl("uncordon", node)
 	k.waitDeployment(2*podLimit, "idle")
 	if got := k.exec("deploy/idle", "cat /data/file"); got != "before" {
@@ -92,15 +146,17 @@ func sceneLocalDrain(t *testing.T) {
 
 // sceneNodeComesAndGoes: a node is added and gets a pool, in a file on its disk's file
 // system, while those of the others are on their disks; five pods with ten volumes use it;
-// it is drained, and they run elsewhere with all they had; it is removed, and its disk
-// stays.
+// it is drained, once an agent's mounts are gone that an Event names, and they run elsewhere
+// with all they had; it is removed, and its disk stays.
 func sceneNodeComesAndGoes(t *testing.T) {
-	k, sys := newKube(t, "e2e-comes"), kube{t: t, ns: system}
+	sys, pvc := kube{t: t, ns: system}, ""
+	t.Cleanup(func() { giveUpPool(sys, pvc) }) // when nothing is on it any more
+	k := newKube(t, "e2e-comes")
 	configure(sys, `"pvcPerNode.volumeMode":"Filesystem"`)
 	added := addNode(t)
 	awaitServer(t, added)
 	awaitCapacity(t, added)
-	pvc := poolClaim(sys, added)
+	pvc = poolClaim(sys, added)
 	configure(sys, `"pvcPerNode.volumeMode":"Block"`)
 	modes := sys.kubectl("get", "pvc", "-l", "dotmesh.io/role=pool", "-o", "jsonpath={.items[*].spec.volumeMode}")
 	if got := sys.get("pvc/"+pvc, "{.spec.volumeMode}"); got != "Filesystem" || strings.Count(modes, "Block") != 3 {
@@ -119,7 +175,9 @@ func sceneNodeComesAndGoes(t *testing.T) {
 	if got := k.kubectl("get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}"); strings.Count(got, added.Name()) != pods {
 		t.Errorf("the pods are on %s", got)
 	}
-	drain(t, added.Name())
+	k.apply(agent{added.Name()})
+	k.kubectl("rollout", "status", "daemonset/agent", "--timeout="+seconds(callLimit))
+	drain(t, added.Name(), func() { agentLetsGo(k, added.Name()) })
 	taker := awaitTaker(t, pvc, added.Name())
 	for i := range pods {
 		// A dot stays on its pool, and the scheduler does not know where that went.
@@ -149,6 +207,18 @@ func sceneNodeComesAndGoes(t *testing.T) {
 		t.Errorf("the claim of the removed node's pool is %q", got)
 	}
 	checkMisuses(t)
+}
+
+// giveUpPool deletes the PVC of a pool that nobody needs any more, as operations.md says: it
+// goes when nothing uses it.
+func giveUpPool(sys kube, pvc string) {
+	sys.t.Helper()
+	if pvc == "" || sys.t.Failed() {
+		return
+	}
+	sys.kubectl("annotate", "pvc", pvc, "dotmesh.io/delete=true")
+	sys.kubectl("delete", "pvc", pvc, "--wait=false", "--ignore-not-found")
+	sys.wait(2*podLimit, "delete", "pvc/"+pvc)
 }
 
 // addNode boots a node more.

@@ -18,7 +18,7 @@ func sceneNodeIsReplaced(t *testing.T) {
 	f := k.startWriter(old)
 	pvc := poolClaim(sys, old)
 
-	replacement := replace(t, old, f.stop)
+	replacement := replace(t, old, f.stop, nothing)
 	if replacement == nil {
 		return
 	}
@@ -30,9 +30,11 @@ func sceneNodeIsReplaced(t *testing.T) {
 	checkDisk(t, sys.get("pv/"+sys.get("pvc/"+pvc, "{.spec.volumeName}"), "{.spec.csi.volumeHandle}"), replacement)
 }
 
+func nothing() {}
+
 // sceneEachNodeIsReplaced: one node after another loses power for good, and another
-// takes its place and its disk. A pod writes on the first, and then on the one that
-// takes its place.
+// takes its place and its disk; where it is long in coming, from a node that served that
+// meanwhile. A pod writes on the first, and then on the one that takes its place.
 func sceneEachNodeIsReplaced(t *testing.T) {
 	k, sys := newKube(t, "e2e-each"), kube{t: t, ns: system}
 	kept := keepOnEachNode(t, "e2e-each-kept")
@@ -42,11 +44,14 @@ func sceneEachNodeIsReplaced(t *testing.T) {
 	for i, old := range nodes {
 		waitAcks(t, f, 10)
 		pvc := poolClaim(sys, old)
-		after := func() {}
-		if i == 0 {
-			after = f.stop
+		off, dead := nothing, nothing
+		switch i {
+		case 0:
+			off = f.stop
+		case 1: // none takes its place for so long that another serves its pool beside its own
+			dead = func() { awaitTaker(t, pvc, old.Name()) }
 		}
-		replacement := replace(t, old, after)
+		replacement := replace(t, old, off, dead)
 		if replacement == nil {
 			return
 		}
@@ -78,7 +83,7 @@ func sceneAllNodesAreReplaced(t *testing.T) {
 	before := readHistories(t)
 	var all sync.WaitGroup
 	for _, old := range suite.cluster.Nodes() {
-		all.Go(func() { replace(t, old, func() {}) })
+		all.Go(func() { replace(t, old, nothing, nothing) })
 	}
 	all.Wait()
 	if t.Failed() {

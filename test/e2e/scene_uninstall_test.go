@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -10,17 +11,28 @@ import (
 	"github.com/dotmesh-io/dotmesh-csi/test/lab"
 )
 
-// sceneLocalIsUninstalled goes by deploy/README.md: the pools are exported, and their
-// files stay. Then the rest is deleted.
-func sceneLocalIsUninstalled(t *testing.T) {
-	sys := kube{t: t, ns: system}
+// uninstall goes by deploy/README.md.
+func uninstall(t *testing.T, d deployment) {
+	t.Helper()
 	ctx, cancel := inTime(t, 15*time.Minute)
 	defer cancel()
 	for _, args := range documented(t, "deploy/README.md", "\nTo uninstall and keep all data", "\nWhere a wait ends without success") {
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "dotmesh-default.yaml", "dotmesh-"+d.overlay+".yaml")
+		}
 		if _, err := suite.cluster.Kubectl(ctx, args...); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// sceneLocalIsUninstalled: the pools are exported, and their files stay. Then the rest is
+// deleted.
+func sceneLocalIsUninstalled(t *testing.T) {
+	sys := kube{t: t, ns: system}
+	uninstall(t, oneLocalPool)
+	ctx, cancel := inTime(t, 10*time.Minute)
+	defer cancel()
 	for _, node := range oneLocalPool.nodes(suite.cluster) {
 		out, err := node.SSH(ctx, "zpool list -H -o name; losetup -l -n; ls /var/lib/dotmesh/*.pool")
 		if err != nil || strings.TrimSpace(out) != "/var/lib/dotmesh/pool.pool" {
@@ -43,4 +55,28 @@ func sceneLocalIsUninstalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	sys.kubectl("delete", "pv", "-l", "app.kubernetes.io/component=etcd")
+}
+
+// sceneInstalledAgain: the same files go on with what an uninstallation leaves.
+func sceneInstalledAgain(d deployment) func(*testing.T) {
+	return func(t *testing.T) {
+		k, sys := newKube(t, "e2e-again"), kube{t: t, ns: system}
+		node := suite.cluster.Nodes()[0]
+		pvc, on1 := poolClaim(sys, node), on(node.Name(), pod{name: "data", claims: []string{"data"}})
+		k.apply(claim{name: "data"}, on1)
+		k.waitReady("data")
+		k.exec("data", "echo kept > /data/file && sync")
+		k.kubectl("delete", "pod", "data")
+
+		uninstall(t, d)
+		inSystem(t, bootLimit, func(w *world, ctx context.Context) error { return w.applyOperated(ctx, d) })
+		if pvc != "" { // nodes take the pools as they come
+			on1 = on(awaitTaker(t, pvc, ""), pod{name: "data", claims: []string{"data"}})
+		}
+		k.apply(on1)
+		k.waitReady("data")
+		if got := k.exec("data", "cat /data/file"); got != "kept" {
+			t.Errorf("the file holds %q", got)
+		}
+	}
 }
