@@ -355,6 +355,11 @@ func TestLocal(t *testing.T) {
 	// Another image, after the servers, and one after another.
 	w.Spec.Image, w.rolling = "etcd:2", true
 	w.steps(5)
+	if err := w.direct.Delete(t.Context(), &w.pods()[1]); err != nil { // as a drain does
+		t.Fatal(err)
+	}
+	w.until("one drained", func() bool { return w.etcd.well() < 3 })
+	w.until("all are there again", w.members("c", "d", "e"))
 	for _, p := range w.pods() {
 		if p.Spec.Containers[0].Image != "etcd:1" {
 			t.Errorf("%s has the image that no server has come up with", p.Name)

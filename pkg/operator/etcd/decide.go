@@ -18,9 +18,6 @@ type State struct {
 	Local bool
 	// Nodes are those that there are.
 	Nodes []Node
-	// RolledOut tells that all servers are as they should be: a new image has shown that
-	// it can be had, and that it runs.
-	RolledOut bool
 	// Begun is nil before the ConfigMap is there.
 	Begun *Bootstrap
 	// Misplaced tells that the first volume is waited for from a class that is no longer
@@ -90,9 +87,6 @@ type Pod struct {
 	ClaimGoes bool
 	// Reach are the nodes that can have its volume; nil: all.
 	Reach []string
-	// CanWait tells that an Outdated one lacks another image, and neither the CA that the
-	// others believe nor a node to stay on.
-	CanWait bool
 	// Empty ones have no data, and wait until the member may start so, for so long that
 	// they are not just looking for it.
 	Empty bool
@@ -154,7 +148,7 @@ func Next(s State) Step {
 	if told := (Bootstrap{initialCluster(s.Members), true}); s.Begun == nil || *s.Begun != told {
 		return Step{Do: WriteBootstrap, Bootstrap: told}
 	}
-	for _, next := range []func() (Step, bool){s.replicas, s.volumes, s.claims, s.learner, s.leaving, s.restarts, s.precious, s.away, s.stuck, s.resize} {
+	for _, next := range []func() (Step, bool){s.replicas, s.volumes, s.claims, s.learner, s.leaving, s.restarts, s.precious, s.stuck, s.resize, s.away} {
 		if step, found := next(); found {
 			return step
 		}
@@ -179,17 +173,17 @@ func (s State) withoutAnswer() Step {
 	case s.Local && !s.Begun.Existing && !exists:
 		return s.createVolume(0, 0)
 	}
-	if step, found := s.onlyReleased(); found {
+	if step, found := s.released(); found {
 		return step
 	}
 	if step, found := s.replicas(); found {
 		return step
 	}
-	if step, found := s.precious(); found {
-		return step
-	}
 	if ordinal, found := s.broken(); found { // whoever is away: there is no quorum to keep
 		return Step{Do: Restart, Ordinal: ordinal}
+	}
+	if step, found := s.precious(); found {
+		return step
 	}
 	if lost := s.lostVolumes(); len(lost) > 0 && s.Begun.Existing {
 		return Step{Do: Wait, Act: true, Why: fmt.Sprintf("etcd has lost its quorum: the data of %s was on nodes that are gone. Bring one of them back, or begin again as docs/etcd.md says", strings.Join(lost, ", "))}
@@ -283,15 +277,18 @@ func (s State) volumes() (Step, bool) {
 	return Step{}, false
 }
 
-// onlyReleased gives the only member that there is its volume again. Of several, whose claims
-// were deleted so that etcd begins again from one, none may come back with the data of before.
-func (s State) onlyReleased() (Step, bool) {
+// released gives members their volumes again whose claims were deleted, all of them: the first
+// one's last. Where that has kept its own, etcd may begin again from it, and none comes back
+// with the data of before.
+func (s State) released() (Step, bool) {
 	begun := s.begun()
-	if len(begun) != 1 {
-		return Step{}, false
+	for _, ordinal := range slices.Backward(begun) {
+		first, volume := s.Volumes[begun[0]], s.Volumes[ordinal]
+		if first.Released && volume.Released && !s.lost(volume) {
+			return Step{Do: RebindVolume, Ordinal: ordinal}, true
+		}
 	}
-	volume, exists := s.Volumes[begun[0]]
-	return Step{Do: RebindVolume, Ordinal: begun[0]}, exists && volume.Released && !s.lost(volume)
+	return Step{}, false
 }
 
 // claims keeps what is known of the claims right. One whose member was removed goes: on

@@ -296,7 +296,6 @@ func TestLosingData(t *testing.T) {
 
 func TestRolling(t *testing.T) {
 	old := Pod{Ready: true, Outdated: true}
-	image := Pod{Ready: true, Outdated: true, CanWait: true}
 	decide(t, []decision{
 		{"all outdated", with(three(), func(s *State) {
 			s.Pods = map[int]Pod{0: old, 1: old, 2: old}
@@ -319,11 +318,6 @@ func TestRolling(t *testing.T) {
 		{"it tells so when they are as they should be", with(three(), func(s *State) { s.Nodes[2].Counts, s.Nodes[2].Takes = false, false }), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
 		{"one that cannot leave keeps none from it that can", with(running(append(nodes("a", "b", "c"), Node{Name: "d", Zone: "z", Counts: true, Suits: true, Takes: true}), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[1].Counts, s.Nodes[1].Takes = false, false }), "remove member 1 101"},
 		{"the only member", with(running(nodes("a"), voter(0)), func(s *State) { s.Pods[0] = old }), "restart pod 0"},
-		{"another image, and the servers do not run it yet", with(three(), func(s *State) { s.Pods[0], s.Pods[1] = image, image }), "wait"},
-		{"another image, and the servers run it", with(three(), func(s *State) { s.RolledOut, s.Pods[0], s.Pods[1] = true, image, image }), "restart pod 0"},
-		{"another image may mend a broken one", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) {
-			s.Pods[2] = Pod{Outdated: true, CanWait: true, Broken: true}
-		}), "restart pod 2"},
 	})
 }
 
@@ -354,17 +348,25 @@ func TestPodsThatWouldNotComeBack(t *testing.T) {
 		{"others can have it too", only(nodes("a", "b", "c"), going), "add member 1"},
 		{"it is broken, and that is all", with(only(nodes("a"), Pod{Outdated: true, Broken: true, ClaimGoes: true}), silent), lost},
 		{"one of three has lost its claim", with(onDisk(nodes("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) { s.Pods[0] = onNode(going, "a") }), "restart pod 0"},
-		{"of three that have lost their quorum", with(onDisk(nodes("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) {
+		{"one of three that do not answer", with(onDisk(nodes("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) {
 			silent(s)
 			s.Pods[0] = Pod{Node: "a", Outdated: true, Broken: true, ClaimGoes: true}
-		}), lost},
+		}), "wait: etcd does not answer"},
+		{"another of them may be mended", with(onDisk(nodes("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) {
+			silent(s)
+			s.Pods[0], s.Pods[1] = Pod{Node: "a", Outdated: true, Broken: true, ClaimGoes: true}, Pod{Node: "b", Outdated: true, Broken: true}
+		}), "restart pod 1"},
+		{"two of them", with(onDisk(nodes("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) {
+			silent(s)
+			s.Pods[0], s.Pods[1] = onNode(going, "a"), onNode(going, "b")
+		}), "wait, act: somebody deleted the PersistentVolumeClaim data-dotmesh-etcd-cluster-0, data-dotmesh-etcd-cluster-1"},
 
 		{"the only one's node is cordoned", only(cordoned("a"), old), stays},
 		{"another takes it", only(cordoned("a", "b"), old), "restart pod 0"},
 		{"which cannot have its volume", only(cordoned("a", "b"), Pod{Ready: true, Outdated: true, Reach: []string{"a"}}), stays},
 		{"on a volume of ours it comes back to a cordoned node", with(running(cordoned("a"), voter(0)), func(s *State) { s.Pods[0] = onNode(old, "a") }), "restart pod 0"},
 		{"it is well", only(cordoned("a"), Pod{Ready: true}), "wait"},
-		{"it need not be made anew yet", only(cordoned("a"), Pod{Ready: true, Outdated: true, CanWait: true}), "wait"},
+		{"what is missing is added before that is told", with(onDisk(append(cordoned("a"), nodes("b", "c")...), voter(0), voter(1)), func(s *State) { s.Pods[0] = onNode(Pod{Ready: true, Outdated: true, Reach: []string{"a"}}, "a") }), "add member 2"},
 		{"one of three keeps none from it that comes back", with(onDisk(cordoned("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) { s.Pods[0], s.Pods[1] = onNode(old, "a"), onNode(old, "b") }), "restart pod 1"},
 	})
 }
@@ -396,7 +398,9 @@ func TestClaimOfAVolumeIsDeleted(t *testing.T) {
 			s.Members = s.Members[:2]
 			s.Begun.Cluster = initialCluster(s.Members)
 		}), "delete volume 2"},
-		{"of one that others went on from, as far as is known", with(with(three(), silent), let(1)), "wait: etcd does not answer"},
+		{"of two, and etcd may begin again from the first", with(with(with(three(), silent), let(1)), let(2)), "wait: etcd does not answer"},
+		{"of all", with(with(with(with(three(), silent), let(0)), let(1)), let(2)), "rebind volume 2"},
+		{"of all, and two have theirs again", with(with(three(), silent), let(0)), "rebind volume 0"},
 	})
 }
 

@@ -28,18 +28,22 @@ type observed struct {
 	spec  Spec
 	// class is that of the configuration, location where volumes go in local mode.
 	class, location string
-	set             *appsv1.StatefulSet
-	begun           *corev1.ConfigMap
-	nodes           map[string]*corev1.Node
-	volumes         map[int]*corev1.PersistentVolume
-	claims          map[int]*corev1.PersistentVolumeClaim
-	pods            map[int]*corev1.Pod
+	// last is the StatefulSet as it was found, nil where there was none, and template what
+	// its pods are to be made of.
+	last     *appsv1.StatefulSet
+	template corev1.PodTemplateSpec
+	set      *appsv1.StatefulSet
+	begun    *corev1.ConfigMap
+	nodes    map[string]*corev1.Node
+	volumes  map[int]*corev1.PersistentVolume
+	claims   map[int]*corev1.PersistentVolumeClaim
+	pods     map[int]*corev1.Pod
 }
 
 // observe reads all but etcd itself.
 func (r *Reconciler) observe(ctx context.Context, cfg config.Config) (*observed, error) {
 	o := &observed{spec: r.Spec, location: cfg.Local.PoolLocation.String()}
-	o.state.Namespace, o.state.RolledOut = r.Spec.Namespace, r.RolledOut()
+	o.state.Namespace = r.Spec.Namespace
 	if err := r.observeSet(ctx, o, cfg); err != nil {
 		return nil, err
 	}
@@ -70,7 +74,16 @@ func (r *Reconciler) observe(ctx context.Context, cfg config.Config) (*observed,
 		return nil, err
 	}
 	o.state.Misplaced = o.misplaced()
-	return o, r.observePods(ctx, o)
+	if err := r.observePods(ctx, o); err != nil {
+		return nil, err
+	}
+	o.template = o.nextTemplate(r.RolledOut())
+	for ordinal, p := range o.pods {
+		pod := o.state.Pods[ordinal]
+		pod.Outdated = p.Annotations[specs.AnnotationSpec] != o.template.Annotations[specs.AnnotationSpec] || !o.state.Local && o.state.moves(pod.Node)
+		o.state.Pods[ordinal] = pod
+	}
+	return o, nil
 }
 
 // observeSet decides the mode: etcd stays where it was first put.
@@ -83,6 +96,7 @@ func (r *Reconciler) observeSet(ctx context.Context, o *observed, cfg config.Con
 	var set appsv1.StatefulSet
 	err := r.get(ctx, Name, &set)
 	if err == nil {
+		o.last = &set
 		if claims := set.Spec.VolumeClaimTemplates; len(claims) > 0 && claims[0].Spec.StorageClassName != nil {
 			o.spec.Class = *claims[0].Spec.StorageClassName
 		}
@@ -210,7 +224,6 @@ func classOf(claim *corev1.PersistentVolumeClaim) string {
 
 func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 	o.pods, o.state.Pods = map[int]*corev1.Pod{}, map[int]Pod{}
-	want := o.spec.StatefulSet().Spec.Template
 	var pods corev1.PodList
 	if err := r.Client.List(ctx, &pods, client.InNamespace(r.Spec.Namespace), client.MatchingLabels(labels())); err != nil {
 		return fmt.Errorf("list pods: %w", err)
@@ -233,7 +246,6 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			joining[container] = seen
 			empty = now.Sub(seen) > brokenAfter
 		}
-		moves := !o.state.Local && o.state.moves(p.Spec.NodeName)
 		reach, err := r.reach(ctx, o, o.claims[ordinal])
 		if err != nil {
 			return err
@@ -249,9 +261,6 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			Empty:     empty,
 			Deleting:  p.DeletionTimestamp != nil,
 			Unending:  p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > brokenAfter, // which has the grace in it
-			Outdated:  p.Annotations[specs.AnnotationSpec] != want.Annotations[specs.AnnotationSpec] || moves,
-			CanWait: !moves && p.Annotations[certs.TrustAnnotation] == want.Annotations[certs.TrustAnnotation] &&
-				!slices.Equal(images(p.Spec), images(want.Spec)),
 		}
 	}
 	r.joining = joining
@@ -281,15 +290,6 @@ func (r *Reconciler) reach(ctx context.Context, o *observed, claim *corev1.Persi
 		}
 	}
 	return reach, nil
-}
-
-// images are those of a pod's containers, in their order.
-func images(pod corev1.PodSpec) []string {
-	var all []string
-	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
-		all = append(all, c.Image)
-	}
-	return all
 }
 
 const (

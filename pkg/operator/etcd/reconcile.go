@@ -53,8 +53,8 @@ type Reconciler struct {
 	Spec Spec
 	// Config gives the configuration that holds; false while there is none.
 	Config func(context.Context) (config.Config, bool, error)
-	// RolledOut tells whether all servers are as they should be. Until then members that
-	// are well keep their image.
+	// RolledOut tells whether servers have come up with the image. Until then members that
+	// are well keep theirs.
 	RolledOut func() bool
 	// Connect is for tests; nil for the members themselves.
 	Connect func(*tls.Config) (Cluster, error)
@@ -192,6 +192,7 @@ func (r *Reconciler) ensure(ctx context.Context, o *observed) error {
 		return err
 	}
 	set := o.spec.StatefulSet()
+	set.Spec.Template = o.template
 	o.state.needed().of(set) // fewer would end pods that it adopts
 	o.set = &appsv1.StatefulSet{}
 	err := r.keep(ctx, set, o.set, func(found client.Object) {

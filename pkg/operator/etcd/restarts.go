@@ -7,8 +7,7 @@ import (
 )
 
 // restarts has pods made anew that are not as they should be, one after another: those that
-// are broken first, others only while every member is well, and with another image only
-// after the servers.
+// are broken first, others only while every member is well.
 func (s State) restarts() (Step, bool) {
 	if ordinal, found := s.broken(); found && !s.replacing() {
 		return Step{Do: Restart, Ordinal: ordinal}, true
@@ -22,14 +21,12 @@ func (s State) restarts() (Step, bool) {
 		}
 	}
 	for _, ordinal := range s.ordinals() {
-		if s.isDue(s.Pods[ordinal]) && !s.isPrecious(ordinal) && s.returns(ordinal) {
+		if s.Pods[ordinal].Outdated && !s.isPrecious(ordinal) && s.returns(ordinal) {
 			return Step{Do: Restart, Ordinal: ordinal}, true
 		}
 	}
 	return Step{}, false
 }
-
-func (s State) isDue(p Pod) bool { return p.Outdated && (s.RolledOut || !p.CanWait) }
 
 // broken finds a pod that may run when it is made as it should be now.
 func (s State) broken() (ordinal int, found bool) {
@@ -72,14 +69,10 @@ func (s State) returns(ordinal int) bool {
 
 func (p Pod) reaches(node string) bool { return p.Reach == nil || slices.Contains(p.Reach, node) }
 
-// precious tells of members whose data goes with their pods. Another member, where there
-// can be one, would have it too.
+// precious tells of members whose data goes with their pods, where that may be all that there
+// is. Another member, where there can be one, would have it too; and where etcd does not
+// answer, so may those that keep theirs.
 func (s State) precious() (Step, bool) {
-	if s.Answers {
-		if step, _ := s.resize(); step.Do == AddMember {
-			return Step{}, false
-		}
-	}
 	var claims []string
 	for _, ordinal := range s.ordinals() {
 		if s.isPrecious(ordinal) {
@@ -89,13 +82,20 @@ func (s State) precious() (Step, bool) {
 	if len(claims) == 0 {
 		return Step{}, false
 	}
+	if s.Answers {
+		if step, _ := s.resize(); step.Do == AddMember {
+			return Step{}, false
+		}
+	} else if all := len(s.begun()); all-len(claims) > all/2 {
+		return Step{}, false
+	}
 	return Step{Do: Wait, Act: true, Why: fmt.Sprintf("somebody deleted the PersistentVolumeClaim %s: the registry goes with the pod that has it, which is not made anew. Copy its last snapshot while the pod runs; docs/etcd.md says how to begin again", strings.Join(claims, ", "))}, true
 }
 
 // away tells of a pod that should be made anew, and that no node would take then.
 func (s State) away() (Step, bool) {
 	for _, ordinal := range s.ordinals() {
-		if pod := s.Pods[ordinal]; pod.Ready && s.isDue(pod) && !s.returns(ordinal) {
+		if pod := s.Pods[ordinal]; pod.Ready && pod.Outdated && !s.returns(ordinal) {
 			return Step{Do: Wait, Act: true, Why: fmt.Sprintf("%s is to be made anew and goes on as it is, as no node would take it: one has to be ready, not cordoned, without a taint and another member, and within reach of its volume", podName(ordinal))}, true
 		}
 	}

@@ -41,8 +41,8 @@ type NodeService struct {
 	rolledOut func() bool
 }
 
-// New makes one; c may read from a cache. rolledOut tells whether all servers are as they
-// should be; whoever sees them become so wakes the reconciler.
+// New makes one; c may read from a cache. rolledOut tells whether servers have come up
+// with the image; whoever sees that wakes the reconciler.
 func New(c client.Client, cluster specs.Cluster, settings Settings, rolledOut func() bool) *NodeService {
 	return &NodeService{c, cluster, settings, rolledOut}
 }

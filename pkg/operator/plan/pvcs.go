@@ -151,7 +151,7 @@ func (v *view) letGo(p PVC) []Action {
 // never said, and where that may be wrong yet.
 func (v *view) doubt(p PVC, server *Server) (actions []Action, doubtful bool) {
 	a := p.Assignment
-	if !a.IsGivenUp() && (server == nil || server.isReleased()) {
+	if !a.IsGivenUp() && (server == nil || server.Deleting || server.isReleased()) {
 		return nil, false
 	}
 	annotation := specs.AnnotationReleased
@@ -162,7 +162,7 @@ func (v *view) doubt(p PVC, server *Server) (actions []Action, doubtful bool) {
 	switch {
 	case !v.node[a.Node].Ready:
 		return []Action{p.warn("GivenUpWaits", fmt.Sprintf("%s, which is not ready: nobody can know that yet. It counts when the node is ready. If its machine is off, say so instead: %s", said, specs.SaysOff(a.Node)))}, true
-	case v.HaveDots[a.Node]:
+	case a.IsGivenUp() && v.HaveDots[a.Node]:
 		return []Action{p.warn("GivenUpWaits", fmt.Sprintf("%s, and volumes of dotmesh are attached there, which may be on that pool: kubectl get volumeattachments names them. It counts when the pods that use them are gone.", said))}, true
 	case server != nil && !server.Deleting && !v.isStuck(*server):
 		return nil, true // it has just been started, and may be about to serve

@@ -24,6 +24,27 @@ func RolloutOf(s State) RolloutState {
 	return state
 }
 
+// RolledOut tells whether what servers are made of has shown that it runs: one is ready with
+// it, none failed with it, and all have it whose nodes are ready.
+func RolledOut(s State) bool {
+	v := look(s)
+	slots, ready := v.slots(), 0
+	for _, s := range slots {
+		switch {
+		case !s.node.Ready:
+		case !s.isThere():
+			if !s.noPool {
+				return false
+			}
+		case s.server.Spec != s.spec, v.hasFailed(*s.server):
+			return false
+		case s.server.Ready:
+			ready++
+		}
+	}
+	return ready > 0 || len(slots) == 0
+}
+
 // slot is a server that should be there.
 type slot struct {
 	node   Node

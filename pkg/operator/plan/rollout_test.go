@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +148,44 @@ func TestRolloutOfPoolsOnPVCs(t *testing.T) {
 	image.Cluster.Image = "dotmesh:2"
 	if got := Next(image); len(got) != 1 || !strings.HasPrefix(got[0].String(), "delete server") {
 		t.Errorf("a new image: %v", got)
+	}
+}
+
+// TestRolledOut: when the image of the servers may be that of others.
+func TestRolledOut(t *testing.T) {
+	served := func(is ...func(*Server)) scene {
+		c := scene{nodes: []Node{node("n1", labelled), node("n2", labelled), node("n3", labelled)}}
+		for i, f := range is {
+			c = c.served(pvc(fmt.Sprintf("p%d", i+1), of(fmt.Sprintf("n%d", i+1), 1), pooled), f)
+		}
+		return c
+	}
+	away := func(c scene) scene {
+		c.nodes[len(c.pvcs)-1].Ready = false
+		return c
+	}
+	well := idleFor(time.Second)
+	comes := func(s *Server) { neverReady(s); sinceFor(time.Minute)(s) }
+	for name, c := range map[string]struct {
+		scene scene
+		want  bool
+	}{
+		"all have it":                       {served(well, well, well), true},
+		"there is none":                     {scene{nodes: []Node{node("n1")}}, true},
+		"one has another":                   {served(well, well, older), false},
+		"on a node that is away":            {away(served(well, well, older)), true},
+		"all nodes are away":                {away(served(well)), false},
+		"one cannot have it":                {served(well, well, cannotPull), false},
+		"one is starting":                   {served(well, well, comes), true},
+		"none is ready yet":                 {served(comes), false},
+		"one is being replaced":             {served(well, well, terminating), false},
+		"one's pool is not well":            {served(degraded), true},
+		"another node's disk never came":    {served(well, well).plus(pvc("p3", unbound, of("n3", 1))), true},
+		"another node's server was deleted": {served(well, well).plus(pvc("p3", of("n3", 1), pooled)), false},
+	} {
+		if got := RolledOut(c.scene.state(t)); got != c.want {
+			t.Errorf("%s: got %v", name, got)
+		}
 	}
 }
 

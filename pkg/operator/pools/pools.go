@@ -123,12 +123,11 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 	return done, err
 }
 
-// RolledOut tells whether all servers were as they should be at the last round. Before the
-// first one they are not.
+// RolledOut is plan.RolledOut at the last round; false before the first.
 func (p *Pools) RolledOut() bool { return p.rolledOut.Load() }
 
 func (p *Pools) noteRollout(s plan.State) {
-	done := plan.RolloutOf(s) == plan.RolloutDone
+	done := plan.RolledOut(s)
 	if before := p.rolledOut.Swap(done); done && !before {
 		p.cfg.OnRolledOut()
 	}
