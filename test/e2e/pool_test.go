@@ -52,7 +52,17 @@ func awaitPool(t *testing.T, pvc string, node *lab.Node) {
 		if got := sys.get("pvc/"+pvc, `{.metadata.annotations.dotmesh\.io/node}`); got != node.Name() {
 			return fmt.Errorf("it is assigned to %q", got)
 		}
-		_, err := sys.try(callLimit, "wait", "--for=condition=Ready", "--timeout=60s", "pod/server-"+pvc+"-node-"+node.Name())
+		return nil
+	})
+	awaitServed(t, pvc, node.Name())
+}
+
+// awaitServed waits until the server of a PVC's pool is ready on a node.
+func awaitServed(t *testing.T, pvc, node string) {
+	t.Helper()
+	sys := kube{t: t, ns: system}
+	eventually(t, 15*time.Minute, "the server of "+pvc+" is ready on "+node, func() error {
+		_, err := sys.try(callLimit, "wait", "--for=condition=Ready", "--timeout=60s", "pod/server-"+pvc+"-node-"+node)
 		return err
 	})
 }

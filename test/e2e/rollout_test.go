@@ -96,7 +96,9 @@ func awaitNext(t *testing.T) {
 		return nil
 	})
 	for _, part := range suite.parts {
-		sys.kubectl("rollout", "status", part, "--timeout="+seconds(podLimit))
+		if _, err := sys.try(2*podLimit+callLimit, "rollout", "status", part, "--timeout="+seconds(2*podLimit)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	awaitEtcd(t)
 }

@@ -45,6 +45,8 @@ func sceneBrokenImage(t *testing.T) {
 	if now := serverImages(sys); fmt.Sprint(now) != fmt.Sprint(stopped) {
 		t.Errorf("while the rollout is stopped the images became %v, they were %v", now, stopped)
 	}
+	sys.kubectl("delete", "pod", lastMember)
+	awaitEtcd(t)
 	if got := followers(sys); strings.Contains(got, nextImage) {
 		t.Errorf("while the rollout is stopped the node service and etcd have the images %s", got)
 	}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,9 @@ func sceneLocalIsUninstalled(t *testing.T) {
 func sceneInstalledAgain(d deployment) func(*testing.T) {
 	return func(t *testing.T) {
 		k, sys := newKube(t, "e2e-again"), kube{t: t, ns: system}
-		node := suite.cluster.Nodes()[0]
-		pvc, on1 := poolClaim(sys, node), on(node.Name(), pod{name: "data", claims: []string{"data"}})
+		nodes := suite.cluster.Nodes()
+		i := slices.IndexFunc(nodes, func(n *lab.Node) bool { return len(strings.Fields(poolClaim(sys, n))) < 2 })
+		pvc, on1 := poolClaim(sys, nodes[i]), on(nodes[i].Name(), pod{name: "data", claims: []string{"data"}})
 		k.apply(claim{name: "data"}, on1)
 		k.waitReady("data")
 		k.exec("data", "echo kept > /data/file && sync")
