@@ -185,10 +185,10 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 	}
 	p = pools.New(pools.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Cluster: cluster, Settings: s, Servers: servers,
-		Events: events, Reporter: report.New(mgr.GetClient(), events, m), Missing: c.Missing, OnRolledOut: wakeNodes.wake, Now: time.Now,
+		Events: events, Reporter: report.New(mgr.GetClient(), events, m), Missing: c.Missing, OnServersCameUp: wakeNodes.wake, Now: time.Now,
 	})
 	if len(cfg.Etcd) == 0 {
-		if err := addEtcd(cfg, mgr, cluster, s, p.RolledOut, events, registry); err != nil {
+		if err := addEtcd(cfg, mgr, cluster, s, p.ServersCameUp, events, registry); err != nil {
 			return err
 		}
 	}
@@ -196,7 +196,7 @@ func setup(ctx context.Context, cfg Config, mgr ctrl.Manager, cluster specs.Clus
 		s.SetupWithManager(mgr),
 		c.SetupWithManager(mgr),
 		p.SetupWithManager(mgr, wakePools),
-		nodeservice.New(mgr.GetClient(), cluster, s, p.RolledOut).SetupWithManager(mgr, wakeNodes),
+		nodeservice.New(mgr.GetClient(), cluster, s, p.ServersCameUp).SetupWithManager(mgr, wakeNodes),
 		addUpgrades(mgr, cfg.Version, s, registry),
 	)
 }
@@ -217,7 +217,7 @@ func addUpgrades(mgr ctrl.Manager, version string, s *settings.Settings, registr
 }
 
 // addEtcd runs the operator's own etcd.
-func addEtcd(cfg Config, mgr ctrl.Manager, cluster specs.Cluster, s *settings.Settings, rolledOut func() bool, events *report.Events, registry prometheus.Registerer) error {
+func addEtcd(cfg Config, mgr ctrl.Manager, cluster specs.Cluster, s *settings.Settings, serversCameUp func() bool, events *report.Events, registry prometheus.Registerer) error {
 	m, err := etcd.NewMetrics(registry)
 	if err != nil {
 		return err
@@ -229,7 +229,7 @@ func addEtcd(cfg Config, mgr ctrl.Manager, cluster specs.Cluster, s *settings.Se
 			inForce, known := s.InForce()
 			return inForce, known, nil
 		},
-		RolledOut: rolledOut, Now: time.Now,
+		ServersCameUp: serversCameUp, Now: time.Now,
 	}
 	return r.SetupWithManager(mgr)
 }

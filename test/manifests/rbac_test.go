@@ -36,8 +36,8 @@ func TestEveryVerbHasItsReason(t *testing.T) {
 	}
 }
 
-// TestUpdatesAreNamed: what the operator overwrites has a name that it gives, so that it
-// cannot overwrite what is somebody else's, such as the user's Secret.
+// TestUpdatesAreNamed: what the operator may update in its namespace is named; the user's
+// Secret is not among it.
 func TestUpdatesAreNamed(t *testing.T) {
 	grants, err := audit.Grants(parse(t, filepath.Join(root, "deploy/rendered/dotmesh-default.yaml")), "dotmesh")
 	if err != nil {

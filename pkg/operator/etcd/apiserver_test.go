@@ -107,9 +107,9 @@ func newWorld(t *testing.T, data map[string]string) *world {
 			c, _, err := config.Parse(w.data)
 			return c, true, err
 		},
-		RolledOut: func() bool { return !w.rolling },
-		Connect:   func(*tls.Config) (Cluster, error) { return w.etcd, nil },
-		Now:       func() time.Time { return time.Now().Add(w.ahead) },
+		ServersCameUp: func() bool { return !w.rolling },
+		Connect:       func(*tls.Config) (Cluster, error) { return w.etcd, nil },
+		Now:           func() time.Time { return time.Now().Add(w.ahead) },
 	}
 	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	if out, err := s.Kubectl(t.Context(), "-n", namespace, "apply", "-f", "../../../deploy/operator/operator.yaml"); err != nil {

@@ -69,8 +69,8 @@ type Volume struct {
 	Node string
 	// Member is whose it is; 0 for the first of a cluster that has not answered yet.
 	Member members.ID
-	// Released ones had a claim that was deleted; no other is bound to them by itself.
-	Released bool
+	// Unclaimed ones had a claim that was deleted; no other is bound to them by itself.
+	Unclaimed bool
 	// NodeUID tells the node from a later one of its name, which has another disk; ""
 	// while it is not known.
 	NodeUID types.UID
@@ -86,7 +86,7 @@ type Pod struct {
 	// ClaimGoes tells that the claim is being deleted: what is on it goes with the pod.
 	ClaimGoes bool
 	// Reach are the nodes that can have its volume; nil: all.
-	Reach []string
+	ReachableFrom []string
 	// Empty ones have no data, and wait until the member may start so, for so long that
 	// they are not just looking for it.
 	Empty bool
@@ -148,7 +148,7 @@ func Next(s State) Step {
 	if told := (Bootstrap{initialCluster(s.Members), true}); s.Begun == nil || *s.Begun != told {
 		return Step{Do: WriteBootstrap, Bootstrap: told}
 	}
-	for _, next := range []func() (Step, bool){s.replicas, s.volumes, s.claims, s.learner, s.leaving, s.restarts, s.precious, s.stuck, s.resize, s.away} {
+	for _, next := range []func() (Step, bool){s.replicas, s.volumes, s.claims, s.learner, s.leaving, s.restarts, s.lastCopies, s.stuck, s.resize, s.cannotReturn} {
 		if step, found := next(); found {
 			return step
 		}
@@ -173,7 +173,7 @@ func (s State) withoutAnswer() Step {
 	case s.Local && !s.Begun.Existing && !exists:
 		return s.createVolume(0, 0)
 	}
-	if step, found := s.released(); found {
+	if step, found := s.rebind(); found {
 		return step
 	}
 	if step, found := s.replicas(); found {
@@ -182,7 +182,7 @@ func (s State) withoutAnswer() Step {
 	if ordinal, found := s.broken(); found { // whoever is away: there is no quorum to keep
 		return Step{Do: Restart, Ordinal: ordinal}
 	}
-	if step, found := s.precious(); found {
+	if step, found := s.lastCopies(); found {
 		return step
 	}
 	if lost := s.lostVolumes(); len(lost) > 0 && s.Begun.Existing {
@@ -263,7 +263,7 @@ func (s State) volumes() (Step, bool) {
 		switch {
 		case found && volume.Member == member.ID && s.isAnew(volume):
 			return Step{Do: MarkVolume, Ordinal: ordinal, Member: member.ID}, true
-		case found && volume.Member == member.ID && volume.Released && !s.lost(volume):
+		case found && volume.Member == member.ID && volume.Unclaimed && !s.lost(volume):
 			return Step{Do: RebindVolume, Ordinal: ordinal}, true
 		case found && volume.Member == member.ID:
 			continue
@@ -277,14 +277,14 @@ func (s State) volumes() (Step, bool) {
 	return Step{}, false
 }
 
-// released gives members their volumes again whose claims were deleted, all of them: the first
-// one's last. Where that has kept its own, etcd may begin again from it, and none comes back
-// with the data of before.
-func (s State) released() (Step, bool) {
+// rebind gives members their volumes again whose claims were deleted, if the first member's is
+// among them: that last, so that a crash only repeats it. Where the first has kept its claim, a
+// snapshot may have been restored there, and no older data may come back.
+func (s State) rebind() (Step, bool) {
 	begun := s.begun()
 	for _, ordinal := range slices.Backward(begun) {
 		first, volume := s.Volumes[begun[0]], s.Volumes[ordinal]
-		if first.Released && volume.Released && !s.lost(volume) {
+		if first.Unclaimed && volume.Unclaimed && !s.lost(volume) {
 			return Step{Do: RebindVolume, Ordinal: ordinal}, true
 		}
 	}
@@ -300,8 +300,8 @@ func (s State) claims() (Step, bool) {
 		switch {
 		case !exists || found && of == member.ID:
 			continue
-		// A learner's too, before it begins: should it be removed then, what it has begun to
-		// write is nobody else's.
+		// A new learner's before it starts: if it is removed, its data is not taken for the
+		// next member's.
 		case found && (member.Healthy || of == 0 && member.Learner && member.Name == ""):
 			return Step{Do: MarkClaim, Ordinal: ordinal, Member: member.ID}, true
 		case of != 0 && member.Name == "": // removed, or added since

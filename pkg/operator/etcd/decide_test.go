@@ -363,11 +363,13 @@ func TestPodsThatWouldNotComeBack(t *testing.T) {
 
 		{"the only one's node is cordoned", only(cordoned("a"), old), stays},
 		{"another takes it", only(cordoned("a", "b"), old), "restart pod 0"},
-		{"which cannot have its volume", only(cordoned("a", "b"), Pod{Ready: true, Outdated: true, Reach: []string{"a"}}), stays},
+		{"which cannot have its volume", only(cordoned("a", "b"), Pod{Ready: true, Outdated: true, ReachableFrom: []string{"a"}}), stays},
 		{"on a volume of ours it comes back to a cordoned node", with(running(cordoned("a"), voter(0)), func(s *State) { s.Pods[0] = onNode(old, "a") }), "restart pod 0"},
 		{"it is well", only(cordoned("a"), Pod{Ready: true}), "wait"},
-		{"what is missing is added before that is told", with(onDisk(append(cordoned("a"), nodes("b", "c")...), voter(0), voter(1)), func(s *State) { s.Pods[0] = onNode(Pod{Ready: true, Outdated: true, Reach: []string{"a"}}, "a") }), "add member 2"},
-		{"one of three keeps none from it that comes back", with(onDisk(cordoned("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) { s.Pods[0], s.Pods[1] = onNode(old, "a"), onNode(old, "b") }), "restart pod 1"},
+		{"what is missing is added before that is told", with(onDisk(append(cordoned("a"), nodes("b", "c")...), voter(0), voter(1)), func(s *State) {
+			s.Pods[0] = onNode(Pod{Ready: true, Outdated: true, ReachableFrom: []string{"a"}}, "a")
+		}), "add member 2"},
+		{"one that would not come back does not hold up another", with(onDisk(cordoned("a", "b", "c"), voter(0), voter(1), voter(2)), func(s *State) { s.Pods[0], s.Pods[1] = onNode(old, "a"), onNode(old, "b") }), "restart pod 1"},
 	})
 }
 
@@ -382,7 +384,7 @@ func TestClaimOfAVolumeIsDeleted(t *testing.T) {
 	let := func(ordinal int) func(*State) {
 		return func(s *State) {
 			v := s.Volumes[ordinal]
-			v.Released = true
+			v.Unclaimed = true
 			s.Volumes[ordinal] = v
 		}
 	}
@@ -390,7 +392,7 @@ func TestClaimOfAVolumeIsDeleted(t *testing.T) {
 		{"of one of three", with(three(), let(1)), "rebind volume 1"},
 		{"of the only one", with(with(running(nodes("a"), voter(0)), silent), let(0)), "rebind volume 0"},
 		{"of the first, which has not answered", with(with(running(nodes("a"), voter(0)), silent), func(s *State) {
-			s.Volumes[0], s.Begun.Existing = Volume{Node: "a", Released: true}, false
+			s.Volumes[0], s.Begun.Existing = Volume{Node: "a", Unclaimed: true}, false
 		}), "rebind volume 0"},
 		{"whose node is gone", with(with(running(nodes("a"), voter(0)), silent), func(s *State) { let(0)(s); s.Nodes = nil }), "wait, act: etcd has lost its quorum"},
 		{"of one that was removed", with(three(), func(s *State) {

@@ -77,7 +77,7 @@ func (r *Reconciler) observe(ctx context.Context, cfg config.Config) (*observed,
 	if err := r.observePods(ctx, o); err != nil {
 		return nil, err
 	}
-	o.template = o.nextTemplate(r.RolledOut())
+	o.template = o.nextTemplate(r.ServersCameUp())
 	for ordinal, p := range o.pods {
 		pod := o.state.Pods[ordinal]
 		pod.Outdated = p.Annotations[specs.AnnotationSpec] != o.template.Annotations[specs.AnnotationSpec] || !o.state.Local && o.state.moves(pod.Node)
@@ -175,7 +175,7 @@ func (r *Reconciler) observeVolumes(ctx context.Context, o *observed) error {
 			continue
 		}
 		o.volumes[ordinal] = v
-		o.state.Volumes[ordinal] = Volume{Node: v.Annotations[specs.AnnotationNodeName], Member: parseMember(v.Annotations[memberAnnotation]), NodeUID: types.UID(v.Annotations[specs.AnnotationNodeUID]), Released: v.Status.Phase == corev1.VolumeReleased}
+		o.state.Volumes[ordinal] = Volume{Node: v.Annotations[specs.AnnotationNodeName], Member: parseMember(v.Annotations[memberAnnotation]), NodeUID: types.UID(v.Annotations[specs.AnnotationNodeUID]), Unclaimed: v.Status.Phase == corev1.VolumeReleased}
 	}
 	return nil
 }
@@ -251,16 +251,16 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			return err
 		}
 		o.state.Pods[ordinal] = Pod{
-			Reach:     reach,
-			ClaimGoes: o.goes(o.claims[ordinal]),
-			Node:      p.Spec.NodeName,
-			Ready:     ready,
-			Trouble:   o.trouble(p, o.claims[ordinal]),
-			Broken:    !ready && now.Sub(since) > brokenAfter,
-			Stuck:     !ready && now.Sub(since) > stuckAfter,
-			Empty:     empty,
-			Deleting:  p.DeletionTimestamp != nil,
-			Unending:  p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > brokenAfter, // which has the grace in it
+			ReachableFrom: reach,
+			ClaimGoes:     o.goes(o.claims[ordinal]),
+			Node:          p.Spec.NodeName,
+			Ready:         ready,
+			Trouble:       o.trouble(p, o.claims[ordinal]),
+			Broken:        !ready && now.Sub(since) > brokenAfter,
+			Stuck:         !ready && now.Sub(since) > stuckAfter,
+			Empty:         empty,
+			Deleting:      p.DeletionTimestamp != nil,
+			Unending:      p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > brokenAfter, // which has the grace in it
 		}
 	}
 	r.joining = joining
@@ -285,7 +285,7 @@ func (r *Reconciler) reach(ctx context.Context, o *observed, claim *corev1.Persi
 	where := specs.ReachOf(&volume)
 	reach := []string{}
 	for name, n := range o.nodes {
-		if where.Has(name, n.Labels) {
+		if where.Includes(name, n.Labels) {
 			reach = append(reach, name)
 		}
 	}

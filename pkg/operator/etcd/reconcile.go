@@ -53,9 +53,9 @@ type Reconciler struct {
 	Spec Spec
 	// Config gives the configuration that holds; false while there is none.
 	Config func(context.Context) (config.Config, bool, error)
-	// RolledOut tells whether servers have come up with the image. Until then members that
-	// are well keep theirs.
-	RolledOut func() bool
+	// ServersCameUp tells whether servers have come up with the image. Until then members
+	// keep theirs, unless one is broken.
+	ServersCameUp func() bool
 	// Connect is for tests; nil for the members themselves.
 	Connect func(*tls.Config) (Cluster, error)
 	Now     func() time.Time

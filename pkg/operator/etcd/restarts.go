@@ -21,7 +21,7 @@ func (s State) restarts() (Step, bool) {
 		}
 	}
 	for _, ordinal := range s.ordinals() {
-		if s.Pods[ordinal].Outdated && !s.isPrecious(ordinal) && s.returns(ordinal) {
+		if s.Pods[ordinal].Outdated && !s.holdsLastCopy(ordinal) && s.returns(ordinal) {
 			return Step{Do: Restart, Ordinal: ordinal}, true
 		}
 	}
@@ -32,7 +32,7 @@ func (s State) restarts() (Step, bool) {
 func (s State) broken() (ordinal int, found bool) {
 	for _, ordinal := range s.ordinals() {
 		pod := s.Pods[ordinal]
-		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !pod.Deleting && !member.Healthy && !s.isPrecious(ordinal) {
+		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !pod.Deleting && !member.Healthy && !s.holdsLastCopy(ordinal) {
 			return ordinal, true
 		}
 	}
@@ -50,9 +50,9 @@ func (s State) replacing() bool {
 	return false
 }
 
-// isPrecious tells whether a member's data would go with its pod, and may be all that there
+// holdsLastCopy tells whether a member's data would go with its pod, and may be all that there
 // is of the registry.
-func (s State) isPrecious(ordinal int) bool {
+func (s State) holdsLastCopy(ordinal int) bool {
 	return s.Pods[ordinal].ClaimGoes && (!s.Answers || len(s.Members) < 3)
 }
 
@@ -64,18 +64,20 @@ func (s State) returns(ordinal int) bool {
 	}
 	pod := s.Pods[ordinal]
 	i := s.node(pod.Node)
-	return i >= 0 && s.Nodes[i].Takes || slices.ContainsFunc(s.places(ordinal), func(n Node) bool { return pod.reaches(n.Name) })
+	return i >= 0 && s.Nodes[i].Takes || slices.ContainsFunc(s.places(ordinal), func(n Node) bool { return pod.canBeOn(n.Name) })
 }
 
-func (p Pod) reaches(node string) bool { return p.Reach == nil || slices.Contains(p.Reach, node) }
+func (p Pod) canBeOn(node string) bool {
+	return p.ReachableFrom == nil || slices.Contains(p.ReachableFrom, node)
+}
 
-// precious tells of members whose data goes with their pods, where that may be all that there
+// lastCopies tells of members whose data goes with their pods, where that may be all that there
 // is. Another member, where there can be one, would have it too; and where etcd does not
 // answer, so may those that keep theirs.
-func (s State) precious() (Step, bool) {
+func (s State) lastCopies() (Step, bool) {
 	var claims []string
 	for _, ordinal := range s.ordinals() {
-		if s.isPrecious(ordinal) {
+		if s.holdsLastCopy(ordinal) {
 			claims = append(claims, claimName(ordinal))
 		}
 	}
@@ -92,8 +94,8 @@ func (s State) precious() (Step, bool) {
 	return Step{Do: Wait, Act: true, Why: fmt.Sprintf("somebody deleted the PersistentVolumeClaim %s: the registry goes with the pod that has it, which is not made anew. Copy its last snapshot while the pod runs; docs/etcd.md says how to begin again", strings.Join(claims, ", "))}, true
 }
 
-// away tells of a pod that should be made anew, and that no node would take then.
-func (s State) away() (Step, bool) {
+// cannotReturn tells of a pod that should be made anew, and that no node would take then.
+func (s State) cannotReturn() (Step, bool) {
 	for _, ordinal := range s.ordinals() {
 		if pod := s.Pods[ordinal]; pod.Ready && pod.Outdated && !s.returns(ordinal) {
 			return Step{Do: Wait, Act: true, Why: fmt.Sprintf("%s is to be made anew and goes on as it is, as no node would take it: one has to be ready, not cordoned, without a taint and another member, and within reach of its volume", podName(ordinal))}, true

@@ -88,7 +88,8 @@ func (r *Reconciler) markVolume(ctx context.Context, o *observed, step Step) err
 	return r.Client.Update(ctx, marked)
 }
 
-// rebindVolume keeps a volume for the next claim of the name that it is kept for.
+// rebindVolume lets the next claim of the name have a volume: Kubernetes refuses that while the
+// last claim's UID stands there.
 func (r *Reconciler) rebindVolume(ctx context.Context, o *observed, ordinal int) error {
 	free := o.volumes[ordinal].DeepCopy()
 	free.Spec.ClaimRef.UID, free.Spec.ClaimRef.ResourceVersion = "", ""

@@ -13,9 +13,9 @@ import (
 // image it is the last one, with the images and all that belongs to them, but for where pods
 // may be and which CA they believe: neither a drain nor a restart gives a member that is well
 // an image that may not run. A broken one may be mended by it.
-func (o *observed) nextTemplate(rolledOut bool) corev1.PodTemplateSpec {
+func (o *observed) nextTemplate(serversCameUp bool) corev1.PodTemplateSpec {
 	next := o.spec.StatefulSet().Spec.Template
-	if o.last == nil || rolledOut || o.anyBroken() || slices.Equal(images(o.last.Spec.Template.Spec), images(next.Spec)) {
+	if o.last == nil || serversCameUp || o.anyBrokenOnReadyNode() || slices.Equal(images(o.last.Spec.Template.Spec), images(next.Spec)) {
 		return next
 	}
 	last := *o.last.Spec.Template.DeepCopy()
@@ -27,8 +27,8 @@ func (o *observed) nextTemplate(rolledOut bool) corev1.PodTemplateSpec {
 	return last
 }
 
-// anyBroken tells whether a pod is broken that its node could run.
-func (o *observed) anyBroken() bool {
+// anyBrokenOnReadyNode tells whether a pod is broken that its node could run.
+func (o *observed) anyBrokenOnReadyNode() bool {
 	for ordinal, p := range o.pods {
 		if on := o.nodes[p.Spec.NodeName]; o.state.Pods[ordinal].Broken && on != nil && isReady(on) {
 			return true

@@ -35,16 +35,16 @@ type Settings interface {
 
 // NodeService is the reconciler.
 type NodeService struct {
-	client    client.Client
-	cluster   specs.Cluster
-	settings  Settings
-	rolledOut func() bool
+	client        client.Client
+	cluster       specs.Cluster
+	settings      Settings
+	serversCameUp func() bool
 }
 
-// New makes one; c may read from a cache. rolledOut tells whether servers have come up
+// New makes one; c may read from a cache. serversCameUp tells whether servers have come up
 // with the image; whoever sees that wakes the reconciler.
-func New(c client.Client, cluster specs.Cluster, settings Settings, rolledOut func() bool) *NodeService {
-	return &NodeService{c, cluster, settings, rolledOut}
+func New(c client.Client, cluster specs.Cluster, settings Settings, serversCameUp func() bool) *NodeService {
+	return &NodeService{c, cluster, settings, serversCameUp}
 }
 
 // SetupWithManager has mgr call Reconcile for changes of DaemonSets, and for what
@@ -87,8 +87,8 @@ func (n *NodeService) apply(ctx context.Context, want *appsv1.DaemonSet) error {
 		return fmt.Errorf("read DaemonSet %s: %w", want.Name, err)
 	case have.Annotations[specs.AnnotationSpec] == want.Annotations[specs.AnnotationSpec]:
 		return nil
-	case imageOf(&have) != imageOf(want) && !n.rolledOut():
-		klog.FromContext(ctx).Info("the node service keeps its image until the servers have come up with the new one", "image", imageOf(&have))
+	case imageOf(&have) != imageOf(want) && !n.serversCameUp():
+		klog.FromContext(ctx).Info("the node service stays as it is until servers have come up with the new image", "image", imageOf(want))
 		return nil
 	default:
 		want.ResourceVersion = have.ResourceVersion

@@ -77,7 +77,7 @@ func (v *view) isHeldBack(p PVC, n Node) bool {
 }
 
 // fits tells whether the node can have the PVC's volume attached.
-func (p PVC) fits(n Node) bool { return p.Reach.Has(n.Name, n.Labels) }
+func (p PVC) fits(n Node) bool { return p.Reach.Includes(n.Name, n.Labels) }
 
 // awaits tells whether a PVC that the node may have is about to be free, so that
 // none is made for it.

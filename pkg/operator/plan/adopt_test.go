@@ -42,7 +42,7 @@ func TestAdoption(t *testing.T) {
 		"none that is being deleted": {
 			nodes: []Node{node("n1")}, pvcs: []PVC{pvc("p1", free(1), beingDeleted)}, want: []string{"create PVC " + made("n1", 0)}},
 		"nor one that a person gave up": {
-			nodes: []Node{node("n1")}, pvcs: []PVC{pvc("p1", free(1), givenUp)}, want: []string{"delete PVC p1", "create PVC " + made("n1", 0)}},
+			nodes: []Node{node("n1")}, pvcs: []PVC{pvc("p1", free(1), toBeDeleted)}, want: []string{"delete PVC p1", "create PVC " + made("n1", 0)}},
 		"nor one without a volume any more": {
 			nodes: []Node{node("n1")}, pvcs: []PVC{pvc("p1", free(1), lost)},
 			want: []string{"warn on PersistentVolumeClaim p1: Lost: Its PersistentVolume is gone, and the pool on it. Delete the PVC, and its node gets another.", "create PVC " + made("n1", 0)}},

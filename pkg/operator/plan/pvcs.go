@@ -131,7 +131,7 @@ func (v *view) letGo(p PVC) []Action {
 	if server != nil && v.mayServe(*server) {
 		return p.keep(*server)
 	}
-	if actions, doubtful := v.doubt(p, server); doubtful {
+	if actions, waits := v.unconfirmed(p, server); waits {
 		return actions
 	}
 	switch {
@@ -147,9 +147,9 @@ func (v *view) letGo(p PVC) []Action {
 	return []Action{FreePVC{Change: p.become(p.Assignment.FreedAt(v.Now))}}
 }
 
-// doubt waits where an annotation alone says that a pool is not imported, which its server
-// never said, and where that may be wrong yet.
-func (v *view) doubt(p PVC, server *Server) (actions []Action, doubtful bool) {
+// unconfirmed waits where only an annotation says that a pool is not imported, and that cannot
+// be believed yet.
+func (v *view) unconfirmed(p PVC, server *Server) (actions []Action, waits bool) {
 	a := p.Assignment
 	if !a.IsGivenUp() && (server == nil || server.Deleting || server.isReleased()) {
 		return nil, false
@@ -162,7 +162,7 @@ func (v *view) doubt(p PVC, server *Server) (actions []Action, doubtful bool) {
 	switch {
 	case !v.node[a.Node].Ready:
 		return []Action{p.warn("GivenUpWaits", fmt.Sprintf("%s, which is not ready: nobody can know that yet. It counts when the node is ready. If its machine is off, say so instead: %s", said, specs.SaysOff(a.Node)))}, true
-	case a.IsGivenUp() && v.HaveDots[a.Node]:
+	case a.IsGivenUp() && v.DotsAttached[a.Node]:
 		return []Action{p.warn("GivenUpWaits", fmt.Sprintf("%s, and volumes of dotmesh are attached there, which may be on that pool: kubectl get volumeattachments names them. It counts when the pods that use them are gone.", said))}, true
 	case server != nil && !server.Deleting && !v.isStuck(*server):
 		return nil, true // it has just been started, and may be about to serve
@@ -212,7 +212,7 @@ func (v *view) serve(p PVC, given bool) []Action {
 	case server.hasEnded():
 		return []Action{DeleteServer{server.ref()}}
 	}
-	actions := append(p.record(*server), v.holderWaits(p, *holder)...)
+	actions := append(p.record(*server), v.warnOfHolder(p, *holder)...)
 	if p.Deleting && !p.Assignment.Delete {
 		actions = append(actions, p.deletingWarning())
 	}
@@ -238,11 +238,11 @@ func (v *view) waitForHolder(p PVC, holder Pod, given bool) []Action {
 	case v.isLeaving(p, given) && v.Now.Sub(holder.Created) >= readyWithin:
 		return v.stuck(holder, v.instead(p))
 	}
-	return v.holderWaits(p, holder)
+	return v.warnOfHolder(p, holder)
 }
 
-// holderWaits tells of a holder that has not run for long, on a node that could run it.
-func (v *view) holderWaits(p PVC, holder Pod) []Action {
+// warnOfHolder tells of a holder that has not run for long, on a node that could run it.
+func (v *view) warnOfHolder(p PVC, holder Pod) []Action {
 	if holder.isRunning() || !v.node[holder.Node].Ready || v.Now.Sub(holder.Created) < readyWithin {
 		return nil
 	}
@@ -250,7 +250,7 @@ func (v *view) holderWaits(p PVC, holder Pod) []Action {
 	if on := slices.DeleteFunc(v.attachedTo(p.Volume), func(node string) bool { return node == holder.Node }); len(on) > 0 {
 		elsewhere = fmt.Sprintf(" Its volume %s is attached to %s still: see to the CSI driver of the volume.", p.Volume, strings.Join(on, ", "))
 	}
-	return []Action{p.warn("HolderWaits", fmt.Sprintf("Pod %s, which keeps its disk on node %s, does not run. A server is only started, and others are only replaced, when it does: kubectl -n %s describe pod %[1]s tells why.%[4]s", holder.Name, holder.Node, v.Cluster.Namespace, elsewhere))}
+	return []Action{p.warn("HolderWaits", fmt.Sprintf("Pod %s, which keeps its disk on node %s, does not run. Until it does no server of this PVC is started: kubectl -n %s describe pod %[1]s tells why.%[4]s", holder.Name, holder.Node, v.Cluster.Namespace, elsewhere))}
 }
 
 // unbound tells of a PVC that gets no volume: what it asks for cannot be changed.

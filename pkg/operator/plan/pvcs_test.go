@@ -32,7 +32,7 @@ func (c scene) state(t *testing.T) State {
 	}
 	s := state(t, data)
 	s.Nodes, s.PVCs, s.Servers, s.Holders, s.Guards, s.Attachments = c.nodes, c.pvcs, c.servers, c.holders, c.guards, c.attachments
-	s.HaveDots = c.dots
+	s.DotsAttached = c.dots
 	s.Missing = missingFor(s, cmp.Or(c.missing, time.Hour))
 	return s
 }
@@ -79,7 +79,7 @@ func TestServing(t *testing.T) {
 		"then the holder": {
 			nodes: n1, pvcs: []PVC{pvc("p1", unbound, of("n1", 1))}, guards: n1Guard, want: []string{"create holder holder-p1-node-n1"}},
 		"which the server waits for": {
-			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending, sinceLast(9*time.Minute))}},
+			nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending, madeAgo(9*time.Minute))}},
 		"while its volume is made, for up to ten minutes": {
 			nodes: n1, pvcs: []PVC{pvc("p1", unbound, aged(9*time.Minute), of("n1", 1))}, guards: n1Guard, holders: []Pod{holder("p1", "n1", pending)}},
 		"which a person is told of then": {
@@ -240,7 +240,7 @@ func TestLeaving(t *testing.T) {
 func TestPersonSaysThatThereIsNoPool(t *testing.T) {
 	const givenUpWaits = "warn on PersistentVolumeClaim p1: GivenUpWaits: An annotation (dotmesh.io/given-up) says that its pool is not imported on node n1, which is not ready: nobody can know that yet. It counts when the node is ready. If its machine is off, say so instead: kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
 	const usedMaybe = "warn on PersistentVolumeClaim p1: GivenUpWaits: An annotation (dotmesh.io/given-up) says that its pool is not imported on node n1, and volumes of dotmesh are attached there, which may be on that pool: kubectl get volumeattachments names them. It counts when the pods that use them are gone."
-	said := []PVC{pvc("p1", of("n1", 1), gaveUp(1))}
+	said := []PVC{pvc("p1", of("n1", 1), saidNotImported(1))}
 	run(t, map[string]scene{
 		"the server goes": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			servers: []Server{on("p1", "n1", 1, neverReady)}, want: []string{"delete server server-p1-node-n1"}},
@@ -259,7 +259,7 @@ func TestPersonSaysThatThereIsNoPool(t *testing.T) {
 		"those of another node are no matter": {nodes: n1Left, pvcs: said, guards: n1Guard, dots: map[string]bool{"n2": true}, want: []string{"free PVC p1"}},
 		"or whose pod has not run since": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			servers: []Server{on("p1", "n1", 1, notReady, readySince(10*time.Minute), told(10*time.Minute))}, want: []string{"delete server server-p1-node-n1"}},
-		"what was said of an earlier generation is no matter": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 2), wasReleased(1), gaveUp(1), pooled)}, guards: n1Guard,
+		"what was said of an earlier generation is no matter": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 2), wasReleased(1), saidNotImported(1), pooled)}, guards: n1Guard,
 			holders: []Pod{holder("p1", "n1")}, servers: []Server{on("p1", "n1", 2)}},
 		"then the holder, whose budget kept a drain waiting": {nodes: n1Left, pvcs: said, guards: n1Guard, holders: []Pod{holder("p1", "n1")},
 			want: []string{"delete holder holder-p1-node-n1"}},
@@ -277,7 +277,7 @@ func TestPersonSaysThatThereIsNoPool(t *testing.T) {
 // under its pods.
 func TestPersonIsWrong(t *testing.T) {
 	for annotation, p := range map[string]PVC{
-		"given up":            pvc("p1", of("n1", 2), wasReleased(1), gaveUp(2), pooled),
+		"given up":            pvc("p1", of("n1", 2), wasReleased(1), saidNotImported(2), pooled),
 		"released, by a hand": pvc("p1", of("n1", 2), wasReleased(2), pooled),
 	} {
 		kept := []string{
@@ -450,9 +450,9 @@ func TestPVCsThatPersonsTouch(t *testing.T) {
 	}
 	const saved = "warn on PersistentVolumeClaim p1: BeingDeleted: Somebody deleted it. Its pool goes with its last pod: save its dots. Annotate it with dotmesh.io/delete=true and it is given up once nothing uses it."
 	run(t, map[string]scene{
-		"given up, and free: it is deleted": {pvcs: []PVC{pvc("p1", free(1), wasReleased(1), givenUp)}, want: []string{"delete PVC p1"}},
-		"once":                              {pvcs: []PVC{pvc("p1", free(1), wasReleased(1), givenUp, beingDeleted)}},
-		"given up, and served: it stays":    with(served(pvc("p1", of("n1", 1), pooled, givenUp), idleFor(time.Hour))),
+		"given up, and free: it is deleted": {pvcs: []PVC{pvc("p1", free(1), wasReleased(1), toBeDeleted)}, want: []string{"delete PVC p1"}},
+		"once":                              {pvcs: []PVC{pvc("p1", free(1), wasReleased(1), toBeDeleted, beingDeleted)}},
+		"given up, and served: it stays":    with(served(pvc("p1", of("n1", 1), pooled, toBeDeleted), idleFor(time.Hour))),
 		"not given up: it stays":            {pvcs: []PVC{pvc("p1", free(1), wasReleased(1))}},
 		"deleted, and served: it is served": with(served(pvc("p1", of("n1", 1), pooled, beingDeleted)), saved),
 		"and on a node that is drained: it stays": func() scene {
@@ -461,9 +461,9 @@ func TestPVCsThatPersonsTouch(t *testing.T) {
 			return with(s, saved)
 		}(),
 		"a server of it cannot come back": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled, beingDeleted)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, want: []string{saved}},
-		"a server of what is given up cannot, either": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled, beingDeleted, givenUp)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, want: []string{
+		"a server of what is given up cannot, either": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled, beingDeleted, toBeDeleted)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, want: []string{
 			"warn on PersistentVolumeClaim p1: BeingDeleted: Somebody deleted it, and no server can be started any more that would export its pool. If there is no pool of dotmesh in zpool list on node n1, say so, and it goes: kubectl -n dotmesh annotate --overwrite pvc p1 dotmesh.io/given-up=1"}},
-		"deleted and given up: it is released": with(served(pvc("p1", of("n1", 1), pooled, beingDeleted, givenUp), idleFor(time.Minute)),
+		"deleted and given up: it is released": with(served(pvc("p1", of("n1", 1), pooled, beingDeleted, toBeDeleted), idleFor(time.Minute)),
 			"ask server server-p1-node-n1 to release generation 1"),
 		"deleted before it was bound: it is let go": {nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), unbound, beingDeleted)}, guards: n1Guard,
 			holders: []Pod{holder("p1", "n1", pending)}, want: []string{"free PVC p1"}},

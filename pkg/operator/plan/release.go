@@ -32,14 +32,14 @@ func (v *view) ask(s Server) []Action {
 		return []Action{Release{s.ref(), s.Generation}}
 	case s.Report.InUse && len(s.Report.Users) > 0:
 		return []Action{Warn{Object{"Node", s.Node}, PoolInUse,
-			fmt.Sprintf("The pool of %s is given up once nothing has used it for %s. It is used by %s", s.Name, releaseAfter, Users(s.Report.Users))}}
+			fmt.Sprintf("The pool of %s is given up once nothing has used it for %s. It is used by %s", s.Name, releaseAfter, UsersText(s.Report.Users))}}
 	}
 	return nil
 }
 
-// Users names who uses a pool, and says how a person finds the pods that a server knows by
+// UsersText names who uses a pool, and says how a person finds the pods that a server knows by
 // their UIDs only.
-func Users(names []string) string {
+func UsersText(names []string) string {
 	text := strings.Join(names, ", ") + "."
 	if strings.Contains(text, ofPod) {
 		text += " Which pod has a UID: kubectl get pods -A -o custom-columns=UID:.metadata.uid,NAMESPACE:.metadata.namespace,POD:.metadata.name"

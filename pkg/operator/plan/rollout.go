@@ -24,9 +24,9 @@ func RolloutOf(s State) RolloutState {
 	return state
 }
 
-// RolledOut tells whether what servers are made of has shown that it runs: one is ready with
-// it, none failed with it, and all have it whose nodes are ready.
-func RolledOut(s State) bool {
+// ServersCameUp tells whether what servers are made of has shown that it runs: one is ready with
+// it, none failed with it, and all have it whose nodes are ready; or there are to be none.
+func ServersCameUp(s State) bool {
 	v := look(s)
 	slots, ready := v.slots(), 0
 	for _, s := range slots {

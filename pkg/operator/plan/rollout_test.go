@@ -151,8 +151,8 @@ func TestRolloutOfPoolsOnPVCs(t *testing.T) {
 	}
 }
 
-// TestRolledOut: when the image of the servers may be that of others.
-func TestRolledOut(t *testing.T) {
+// TestServersCameUp: when the image of the servers may be that of others.
+func TestServersCameUp(t *testing.T) {
 	served := func(is ...func(*Server)) scene {
 		c := scene{nodes: []Node{node("n1", labelled), node("n2", labelled), node("n3", labelled)}}
 		for i, f := range is {
@@ -174,7 +174,7 @@ func TestRolledOut(t *testing.T) {
 		"there is none":                     {scene{nodes: []Node{node("n1")}}, true},
 		"one has another":                   {served(well, well, older), false},
 		"on a node that is away":            {away(served(well, well, older)), true},
-		"all nodes are away":                {away(served(well)), false},
+		"the only server's node is away":    {away(served(well)), false},
 		"one cannot have it":                {served(well, well, cannotPull), false},
 		"one is starting":                   {served(well, well, comes), true},
 		"none is ready yet":                 {served(comes), false},
@@ -183,7 +183,7 @@ func TestRolledOut(t *testing.T) {
 		"another node's disk never came":    {served(well, well).plus(pvc("p3", unbound, of("n3", 1))), true},
 		"another node's server was deleted": {served(well, well).plus(pvc("p3", of("n3", 1), pooled)), false},
 	} {
-		if got := RolledOut(c.scene.state(t)); got != c.want {
+		if got := ServersCameUp(c.scene.state(t)); got != c.want {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}

@@ -4,7 +4,7 @@ import "fmt"
 
 // silent tells of servers that are ready, as their kubelets see it, and do not answer the
 // operator: as long as it is not known whether its pool is used and well, a node gives none
-// up, and no server is replaced.
+// up, and no other server is replaced.
 func (v *view) silent() []Action {
 	var actions []Action
 	for _, s := range v.Servers {
@@ -16,7 +16,7 @@ func (v *view) silent() []Action {
 			continue
 		}
 		actions = append(actions, Warn{Object{"Node", s.Node}, "ServerSilent",
-			fmt.Sprintf("%s is ready and does not answer the operator, so that no server is replaced, and no pool given up by this node. Do NetworkPolicies let pod dotmesh-operator reach it, and is the Secret dotmesh-operator-client signed by the CA that servers believe? The log of the operator, with -v=2, tells.", s.Name)})
+			fmt.Sprintf("%s is ready and does not answer the operator, so that no other server is replaced, and no pool given up by this node. Do NetworkPolicies let pod dotmesh-operator reach it, and is the Secret dotmesh-operator-client signed by the CA that servers believe? The log of the operator, with -v=2, tells.", s.Name)})
 	}
 	return actions
 }

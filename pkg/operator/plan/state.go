@@ -28,8 +28,8 @@ type State struct {
 	// Attachments are all VolumeAttachments of the PVCs' volumes, also of those
 	// that are being attached or detached.
 	Attachments []Attachment
-	// HaveDots are the nodes that volumes of dotmesh are attached to.
-	HaveDots map[string]bool
+	// DotsAttached are the nodes that volumes of dotmesh are attached to.
+	DotsAttached map[string]bool
 	// Missing are nodes that are not there, and since when: what MissingSince gave.
 	Missing map[string]time.Time
 }

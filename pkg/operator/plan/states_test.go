@@ -117,7 +117,7 @@ func pvc(name string, is ...func(*PVC)) PVC {
 
 func unbound(p *PVC)      { p.Volume, p.Capacity = "", 0 }
 func pooled(p *PVC)       { p.Assignment.Pool = "pool-" + p.Name }
-func givenUp(p *PVC)      { p.Assignment.Delete = true }
+func toBeDeleted(p *PVC)  { p.Assignment.Delete = true }
 func beingDeleted(p *PVC) { p.Deleting = true }
 func lost(p *PVC)         { p.Lost = true }
 func malformed(p *PVC)    { p.Malformed = "so it is" }
@@ -145,7 +145,7 @@ func wasReleased(generation uint64) func(*PVC) {
 	return func(p *PVC) { p.Assignment.Released = generation }
 }
 
-func gaveUp(generation uint64) func(*PVC) {
+func saidNotImported(generation uint64) func(*PVC) {
 	return func(p *PVC) { p.Assignment.GivenUp = generation }
 }
 
@@ -161,7 +161,7 @@ func holder(pvc, node string, is ...func(*Pod)) Pod {
 	return p
 }
 
-func sinceLast(d time.Duration) func(*Pod) { return func(p *Pod) { p.Created = now.Add(-d) } }
+func madeAgo(d time.Duration) func(*Pod) { return func(p *Pod) { p.Created = now.Add(-d) } }
 
 func pending(p *Pod)  { p.Phase, p.Ready, p.WasReady = corev1.PodPending, false, false }
 func ended(p *Pod)    { p.Phase, p.Ready = corev1.PodFailed, false }

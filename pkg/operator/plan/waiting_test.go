@@ -8,8 +8,8 @@ import (
 // TestHolderDoesNotRun: a person is told what keeps a PVC from being served; a server that
 // is there goes on, and can give its pool up.
 func TestHolderDoesNotRun(t *testing.T) {
-	const warning = "warn on PersistentVolumeClaim p1: HolderWaits: Pod holder-p1-node-n1, which keeps its disk on node n1, does not run. A server is only started, and others are only replaced, when it does: kubectl -n dotmesh describe pod holder-p1-node-n1 tells why."
-	late := []Pod{holder("p1", "n1", pending, sinceLast(10*time.Minute))}
+	const warning = "warn on PersistentVolumeClaim p1: HolderWaits: Pod holder-p1-node-n1, which keeps its disk on node n1, does not run. Until it does no server of this PVC is started: kubectl -n dotmesh describe pod holder-p1-node-n1 tells why."
+	late := []Pod{holder("p1", "n1", pending, madeAgo(10*time.Minute))}
 	p1 := []PVC{pvc("p1", of("n1", 1), pooled)}
 	run(t, map[string]scene{
 		"after ten minutes": {nodes: n1, pvcs: p1, guards: n1Guard, holders: late, want: []string{warning}},
@@ -27,7 +27,7 @@ func TestServerIsSilent(t *testing.T) {
 	serving := func(is ...func(*Server)) scene {
 		return scene{nodes: n1, pvcs: []PVC{pvc("p1", of("n1", 1), pooled)}, guards: n1Guard, holders: []Pod{holder("p1", "n1")}, servers: []Server{on("p1", "n1", 1, is...)}}
 	}
-	told2m := []string{"warn on Node n1: ServerSilent: server-p1-node-n1 is ready and does not answer the operator, so that no server is replaced, and no pool given up by this node. Do NetworkPolicies let pod dotmesh-operator reach it, and is the Secret dotmesh-operator-client signed by the CA that servers believe? The log of the operator, with -v=2, tells."}
+	told2m := []string{"warn on Node n1: ServerSilent: server-p1-node-n1 is ready and does not answer the operator, so that no other server is replaced, and no pool given up by this node. Do NetworkPolicies let pod dotmesh-operator reach it, and is the Secret dotmesh-operator-client signed by the CA that servers believe? The log of the operator, with -v=2, tells."}
 	away := serving(silent, readySince(2*time.Minute))
 	away.nodes = []Node{node("n1", labelled, unready)}
 	run(t, map[string]scene{

@@ -185,7 +185,7 @@ func (p *Pools) release(ctx context.Context, s plan.State, a plan.Release) error
 	}
 	note := fmt.Sprintf("the pool of %s cannot be exported: %s", a.Name, answer.Reason)
 	if len(answer.Holders) > 0 {
-		note += ": " + plan.Users(answer.Holders)
+		note += ": " + plan.UsersText(answer.Holders)
 	}
 	p.cfg.Events.Warning(s.Reference(plan.Object{Kind: "Node", Name: pod.Annotations[specs.AnnotationNodeName]}), plan.PoolInUse, note)
 	return nil

@@ -92,10 +92,10 @@ func (p *Pools) readClaims(ctx context.Context, s *plan.State) error {
 	if err := p.cfg.Client.List(ctx, &attachments); err != nil {
 		return fmt.Errorf("list VolumeAttachments: %w", err)
 	}
-	s.HaveDots = map[string]bool{}
+	s.DotsAttached = map[string]bool{}
 	for _, a := range attachments.Items {
 		if a.Spec.Attacher == specs.DriverName {
-			s.HaveDots[a.Spec.NodeName] = true
+			s.DotsAttached[a.Spec.NodeName] = true
 		}
 		if name := a.Spec.Source.PersistentVolumeName; name != nil && ours[*name] {
 			s.Attachments = append(s.Attachments, plan.Attachment{Name: a.Name, Volume: *name, Node: a.Spec.NodeName, Created: a.CreationTimestamp.Time})

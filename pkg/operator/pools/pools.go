@@ -60,20 +60,20 @@ type Config struct {
 	Reporter Reporter
 	// Missing tells what servers need that is not there, "" for nothing.
 	Missing func(ctx context.Context) (string, error)
-	// OnRolledOut is called when RolledOut becomes true.
-	OnRolledOut func()
-	Now         func() time.Time
+	// OnServersCameUp is called when ServersCameUp becomes true.
+	OnServersCameUp func()
+	Now             func() time.Time
 	// Hook is passed after every action.
 	Hook crash.Hook
 }
 
 // Pools is the reconciler. Reconcile, and Round, are called by one goroutine at a time, as
-// controller-runtime does; Largest and RolledOut by any.
+// controller-runtime does; Largest and ServersCameUp by any.
 type Pools struct {
-	cfg       Config
-	seen      *seen
-	sizes     sizes
-	rolledOut atomic.Bool
+	cfg           Config
+	seen          *seen
+	sizes         sizes
+	serversCameUp atomic.Bool
 	// missing are the nodes that were not there at the last observation, and since when:
 	// by the operator's own clock, and without interruption.
 	missing map[string]time.Time
@@ -111,7 +111,7 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 			return err
 		}
 		p.sizes.note(o.State, o.Statuses)
-		p.noteRollout(o.State)
+		p.noteServers(o.State)
 		p.cfg.Reporter.Observed(ctx, o)
 		actions, err := p.allowed(ctx, plan.Next(o.State))
 		if err != nil {
@@ -123,13 +123,13 @@ func (p *Pools) Round(ctx context.Context) (done bool, err error) {
 	return done, err
 }
 
-// RolledOut is plan.RolledOut at the last round; false before the first.
-func (p *Pools) RolledOut() bool { return p.rolledOut.Load() }
+// ServersCameUp is plan.ServersCameUp at the last round; false before the first.
+func (p *Pools) ServersCameUp() bool { return p.serversCameUp.Load() }
 
-func (p *Pools) noteRollout(s plan.State) {
-	done := plan.RolledOut(s)
-	if before := p.rolledOut.Swap(done); done && !before {
-		p.cfg.OnRolledOut()
+func (p *Pools) noteServers(s plan.State) {
+	done := plan.ServersCameUp(s)
+	if before := p.serversCameUp.Swap(done); done && !before {
+		p.cfg.OnServersCameUp()
 	}
 }
 

@@ -524,15 +524,15 @@ func rolloutStops(t *testing.T, w *world) {
 		t.Errorf("servers run %v, want that one alone was replaced", got)
 	}
 	w.wantEvent("RolloutStopped")
-	if w.pools.RolledOut() {
+	if w.pools.ServersCameUp() {
 		t.Error("the node service and etcd would be given the broken image")
 	}
-	told := w.rolledOut
+	told := w.serversCameUp
 	w.image = "dotmesh:2"
 	w.restart()
 	w.settle()
-	if !w.pools.RolledOut() || w.rolledOut != told+1 {
-		t.Errorf("the servers have the new image, which was told %d times: %v", w.rolledOut-told, w.pools.RolledOut())
+	if !w.pools.ServersCameUp() || w.serversCameUp != told+1 {
+		t.Errorf("the servers have the new image, which was told %d times: %v", w.serversCameUp-told, w.pools.ServersCameUp())
 	}
 	if got := w.images(); !maps.Equal(got, map[string]int{"dotmesh:2": 3}) {
 		t.Errorf("servers run %v, want the new image", got)

@@ -36,16 +36,16 @@ const step = 10 * time.Second
 // happen fails the test at once.
 type world struct {
 	*testing.T
-	api       *apiserver.Server
-	client    client.Client
-	cache     client.Client // the operator's
-	namespace string
-	config    config.Config
-	image     string
-	now       time.Time
-	hook      crash.Hook
-	pools     *pools.Pools
-	rolledOut int // how often that was told
+	api           *apiserver.Server
+	client        client.Client
+	cache         client.Client // the operator's
+	namespace     string
+	config        config.Config
+	image         string
+	now           time.Time
+	hook          crash.Hook
+	pools         *pools.Pools
+	serversCameUp int // how often that was told
 
 	mu     sync.Mutex
 	events []string
@@ -111,10 +111,10 @@ func (w *world) operator() *pools.Pools {
 		Client: w.cache, Live: w.client,
 		Cluster:  specs.Cluster{Namespace: w.namespace, Image: w.image, Etcd: []string{"https://etcd:2379"}},
 		Settings: w, Servers: w, Events: w, Reporter: w,
-		Missing:     func(context.Context) (string, error) { return "", nil },
-		OnRolledOut: func() { w.rolledOut++ },
-		Now:         func() time.Time { return w.now },
-		Hook:        w.passed,
+		Missing:         func(context.Context) (string, error) { return "", nil },
+		OnServersCameUp: func() { w.serversCameUp++ },
+		Now:             func() time.Time { return w.now },
+		Hook:            w.passed,
 	})
 }
 

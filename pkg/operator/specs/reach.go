@@ -26,9 +26,9 @@ func ReachOf(v *corev1.PersistentVolume) Reach {
 	return r
 }
 
-// Has tells whether a node with these labels can have the volume. An affinity that makes no
+// Includes tells whether a node with these labels can have the volume. An affinity that makes no
 // sense lets none have it.
-func (r Reach) Has(node string, labels map[string]string) bool {
+func (r Reach) Includes(node string, labels map[string]string) bool {
 	if r.Zone != "" && !slices.Contains(strings.Split(r.Zone, "__"), labels[corev1.LabelTopologyZone]) {
 		return false
 	}
