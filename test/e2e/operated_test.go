@@ -104,12 +104,18 @@ func (w *world) applyOperated(ctx context.Context, d deployment) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	for _, objects := range []string{settings, objects} {
-		if err := w.cluster.Apply(ctx, []byte(objects)); err != nil {
+	for _, file := range []string{settings, objects} {
+		if err := w.applyFile(ctx, file); err != nil {
 			return err
 		}
 	}
 	return w.operated(ctx, d.nodes(w.cluster))
+}
+
+// applyFile applies a file as a user does.
+func (w *world) applyFile(ctx context.Context, text string) error {
+	_, err := w.cluster.KubectlInput(ctx, strings.NewReader(text), "apply", "-f", "-")
+	return err
 }
 
 // meetOperator has the pods of an operator's cluster run the images of now.

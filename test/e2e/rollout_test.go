@@ -69,12 +69,12 @@ func applyNext(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return w.cluster.Apply(ctx, []byte(objects))
+		return w.applyFile(ctx, objects)
 	})
 }
 
-// awaitNext waits until every node's server is ready and of the next version, and sees
-// that they were replaced one after another.
+// awaitNext waits until every node's server is ready and of the next version, sees that they
+// were replaced one after another, and then waits for the node service and etcd.
 func awaitNext(t *testing.T) {
 	t.Helper()
 	sys, seen := kube{t: t, ns: system}, replacement{wasReady: map[string]bool{}}

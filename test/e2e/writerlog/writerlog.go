@@ -62,8 +62,7 @@ func (g Gap) String() string {
 	return fmt.Sprintf("%s from %s", time.Duration(g.To-g.From)*time.Millisecond, time.UnixMilli(g.From).UTC().Format(time.TimeOnly))
 }
 
-// Beyond is how much of the gap was none of a control's, whose gaps are in the order of
-// their times, as a writer prints them.
+// Beyond is how much of the gap was none of a control's, whose gaps do not overlap.
 func (g Gap) Beyond(control []Gap) time.Duration {
 	own := g.To - g.From
 	for _, c := range control {
