@@ -49,10 +49,7 @@ func sceneEachNodeIsReplaced(t *testing.T) {
 		case 0:
 			off = f.stop
 		case 1: // none takes its place for so long that another serves its pool beside its own
-			dead = func() {
-				awaitServed(t, pvc, awaitTaker(t, pvc, old.Name()))
-				time.Sleep(30 * time.Second) // until the operator knows that nothing there uses it
-			}
+			dead = func() { awaitServed(t, pvc, awaitTaker(t, pvc, old.Name())) }
 		}
 		replacement := replace(t, old, off, dead)
 		if replacement == nil {

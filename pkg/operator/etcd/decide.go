@@ -85,7 +85,7 @@ type Pod struct {
 	Outdated bool
 	// ClaimGoes tells that the claim is being deleted: what is on it goes with the pod.
 	ClaimGoes bool
-	// Reach are the nodes that can have its volume; nil: all.
+	// ReachableFrom are the nodes that can have its volume; nil: all.
 	ReachableFrom []string
 	// Empty ones have no data, and wait until the member may start so, for so long that
 	// they are not just looking for it.
