@@ -30,6 +30,8 @@ type State struct {
 	Members []members.Member
 	// Ill tells that not all of them were well for so long that somebody must look.
 	Ill bool
+	// Held tells that other images wait until servers have come up with theirs.
+	Held bool
 	// Volumes, of local mode, and Pods are by ordinal.
 	Volumes map[int]Volume
 	Pods    map[int]Pod
@@ -90,7 +92,8 @@ type Pod struct {
 	// Empty ones have no data, and wait until the member may start so, for so long that
 	// they are not just looking for it.
 	Empty bool
-	// Broken ones have not been ready for so long that they will not be by themselves.
+	// Broken ones have not been ready for so long, on a node that was, that they will not be
+	// by themselves.
 	Broken bool
 	// Stuck ones have not been for so long that somebody must look.
 	Stuck bool
@@ -195,6 +198,9 @@ func (s State) withoutAnswer() Step {
 // is in their way.
 func (s State) ill(what string, unwell []int) Step {
 	what += s.troubles(unwell...)
+	if s.Ill && s.Held {
+		what += ". Its pods keep their images until servers have come up with the next: docs/etcd.md says how to give them those at once"
+	}
 	if s.Ill {
 		what += fmt.Sprintf(". Look at `kubectl -n %s describe pod,pvc -l app.kubernetes.io/component=%s`, and at docs/etcd.md if data is lost", s.Namespace, component)
 	}

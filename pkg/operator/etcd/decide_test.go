@@ -360,6 +360,8 @@ func TestToldOf(t *testing.T) {
 		{"one of three", with(one, trouble), "wait: 2 of 3 members of etcd are well" + why},
 		{"one of two", with(running(nodes("a", "b", "c"), voter(0), down(voter(1))), func(s *State) { s.Ill = true }), "wait, act: etcd gets another member when all that it has are well" + look},
 		{"no answer for long", with(with(three(), silent), ill), "wait, act: etcd does not answer" + why + look},
+		{"and other images wait", with(with(with(three(), silent), ill), func(s *State) { s.Held = true }),
+			"wait, act: etcd does not answer" + why + ". Its pods keep their images until servers have come up with the next: docs/etcd.md says how to give them those at once" + look},
 		{"no answer", with(with(three(), silent), trouble), "wait: etcd does not answer" + why},
 		{"it was never begun", State{Namespace: namespace, Begun: &Bootstrap{Cluster: "x"}, Kept: Ordinals{Count: 1}, Ill: true, Pods: map[int]Pod{0: {Trouble: "no node takes it"}}},
 			"wait, act: etcd does not answer (dotmesh-etcd-cluster-0: no node takes it)" + look},

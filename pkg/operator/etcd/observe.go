@@ -77,7 +77,7 @@ func (r *Reconciler) observe(ctx context.Context, cfg config.Config) (*observed,
 	if err := r.observePods(ctx, o); err != nil {
 		return nil, err
 	}
-	o.template = o.nextTemplate(r.ServersCameUp())
+	o.template, o.state.Held = o.nextTemplate(r.ServersCameUp())
 	for ordinal, p := range o.pods {
 		pod := o.state.Pods[ordinal]
 		pod.Outdated = p.Annotations[specs.AnnotationSpec] != o.template.Annotations[specs.AnnotationSpec] || !o.state.Local && o.state.moves(pod.Node)
@@ -152,10 +152,18 @@ func takes(n *corev1.Node) bool {
 
 func repels(t corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule }
 
-func isReady(n *corev1.Node) bool {
-	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
-		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-	})
+func isReady(n *corev1.Node) bool { return slices.ContainsFunc(n.Status.Conditions, saysReady) }
+
+// readySince gives the time since when a node is ready; the zero time where it is not.
+func readySince(n *corev1.Node) time.Time {
+	if i := slices.IndexFunc(n.Status.Conditions, saysReady); i >= 0 {
+		return n.Status.Conditions[i].LastTransitionTime.Time
+	}
+	return time.Time{}
+}
+
+func saysReady(c corev1.NodeCondition) bool {
+	return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 }
 
 func (r *Reconciler) observeVolumes(ctx context.Context, o *observed) error {
@@ -236,7 +244,7 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			continue
 		}
 		o.pods[ordinal] = p
-		ready, since := readiness(p)
+		ready, since := readiness(p, o.nodes[p.Spec.NodeName])
 		empty := false
 		if container := joins(p, o.nodes[p.Spec.NodeName]); container != "" {
 			seen, known := r.joining[container]
@@ -299,14 +307,18 @@ const (
 	stuckAfter = 10 * time.Minute
 )
 
-// readiness tells since when a pod is ready, or is not.
-func readiness(p *corev1.Pod) (ready bool, since time.Time) {
+// readiness tells since when a pod is ready, or is not though its node, if it has one, is.
+func readiness(p *corev1.Pod, on *corev1.Node) (ready bool, since time.Time) {
+	since = p.CreationTimestamp.Time
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
+			ready, since = c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
 		}
 	}
-	return false, p.CreationTimestamp.Time
+	if on != nil && since.Before(readySince(on)) {
+		since = readySince(on)
+	}
+	return ready, since
 }
 
 // joins gives the container in which a member looks for its data, and waits where there

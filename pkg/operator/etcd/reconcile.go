@@ -54,7 +54,7 @@ type Reconciler struct {
 	// Config gives the configuration that holds; false while there is none.
 	Config func(context.Context) (config.Config, bool, error)
 	// ServersCameUp tells whether servers have come up with the image. Until then members
-	// keep theirs, unless one is broken.
+	// keep theirs, unless one cannot run with it.
 	ServersCameUp func() bool
 	// Connect is for tests; nil for the members themselves.
 	Connect func(*tls.Config) (Cluster, error)

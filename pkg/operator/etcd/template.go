@@ -10,13 +10,15 @@ import (
 )
 
 // nextTemplate is what pods are to be made of. Until the servers have come up with another
-// image it is the last one, with the images and all that belongs to them, but for where pods
-// may be and which CA they believe: neither a drain nor a restart gives a member that is well
-// an image that may not run. A broken one may be mended by it.
-func (o *observed) nextTemplate(serversCameUp bool) corev1.PodTemplateSpec {
+// image it is held: it stays the last one, with the images and all that belongs to them, but
+// for where pods may be and which CA they believe. So neither a drain nor a restart gives a
+// member that is well an image that may not run. Before etcd has answered once there is none,
+// and one that cannot run with the last images may with the next.
+func (o *observed) nextTemplate(serversCameUp bool) (template corev1.PodTemplateSpec, held bool) {
 	next := o.spec.StatefulSet().Spec.Template
-	if o.last == nil || serversCameUp || o.anyBrokenOnReadyNode() || slices.Equal(images(o.last.Spec.Template.Spec), images(next.Spec)) {
-		return next
+	began := o.state.Begun != nil && o.state.Begun.Existing
+	if o.last == nil || serversCameUp || !began || o.anyCannotRun() || slices.Equal(images(o.last.Spec.Template.Spec), images(next.Spec)) {
+		return next, false
 	}
 	last := *o.last.Spec.Template.DeepCopy()
 	last.Spec.Affinity = next.Spec.Affinity
@@ -24,13 +26,15 @@ func (o *observed) nextTemplate(serversCameUp bool) corev1.PodTemplateSpec {
 		last.Annotations[certs.TrustAnnotation] = trust
 		last.Annotations[specs.AnnotationSpec] = specHash(last)
 	}
-	return last
+	return last, true
 }
 
-// anyBrokenOnReadyNode tells whether a pod is broken that its node could run.
-func (o *observed) anyBrokenOnReadyNode() bool {
+// anyCannotRun tells whether a node that is well has tried for long to run a pod, and could
+// not. One whose volume is being attached, or that joins, has not been tried so.
+func (o *observed) anyCannotRun() bool {
 	for ordinal, p := range o.pods {
-		if on := o.nodes[p.Spec.NodeName]; o.state.Pods[ordinal].Broken && on != nil && isReady(on) {
+		on := o.nodes[p.Spec.NodeName]
+		if _, found := waitsInVain(p); found && o.state.Pods[ordinal].Stuck && on != nil && isReady(on) {
 			return true
 		}
 	}

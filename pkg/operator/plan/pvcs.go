@@ -250,7 +250,11 @@ func (v *view) warnOfHolder(p PVC, holder Pod) []Action {
 	if on := slices.DeleteFunc(v.attachedTo(p.Volume), func(node string) bool { return node == holder.Node }); len(on) > 0 {
 		elsewhere = fmt.Sprintf(" Its volume %s is attached to %s still: see to the CSI driver of the volume.", p.Volume, strings.Join(on, ", "))
 	}
-	return []Action{p.warn("HolderWaits", fmt.Sprintf("Pod %s, which keeps its disk on node %s, does not run. Until it does no server of this PVC is started: kubectl -n %s describe pod %[1]s tells why.%[4]s", holder.Name, holder.Node, v.Cluster.Namespace, elsewhere))}
+	others := ""
+	if v.server(p) == nil {
+		others = ", and no other server that is well is replaced"
+	}
+	return []Action{p.warn("HolderWaits", fmt.Sprintf("Pod %s, which keeps its disk on node %s, does not run. Until it does no server of this PVC is started%s: kubectl -n %s describe pod %[1]s tells why.%[5]s", holder.Name, holder.Node, others, v.Cluster.Namespace, elsewhere))}
 }
 
 // unbound tells of a PVC that gets no volume: what it asks for cannot be changed.

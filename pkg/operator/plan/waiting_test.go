@@ -8,7 +8,11 @@ import (
 // TestHolderDoesNotRun: a person is told what keeps a PVC from being served; a server that
 // is there goes on, and can give its pool up.
 func TestHolderDoesNotRun(t *testing.T) {
-	const warning = "warn on PersistentVolumeClaim p1: HolderWaits: Pod holder-p1-node-n1, which keeps its disk on node n1, does not run. Until it does no server of this PVC is started: kubectl -n dotmesh describe pod holder-p1-node-n1 tells why."
+	const (
+		waits   = "warn on PersistentVolumeClaim p1: HolderWaits: Pod holder-p1-node-n1, which keeps its disk on node n1, does not run. Until it does no server of this PVC is started"
+		look    = ": kubectl -n dotmesh describe pod holder-p1-node-n1 tells why."
+		warning = waits + ", and no other server that is well is replaced" + look
+	)
 	late := []Pod{holder("p1", "n1", pending, madeAgo(10*time.Minute))}
 	p1 := []PVC{pvc("p1", of("n1", 1), pooled)}
 	run(t, map[string]scene{
@@ -16,9 +20,9 @@ func TestHolderDoesNotRun(t *testing.T) {
 		"its disk is elsewhere": {nodes: n1, pvcs: p1, guards: n1Guard, holders: late,
 			attachments: []Attachment{{Volume: "pv-p1", Node: "n2"}, {Volume: "pv-p1", Node: "n1"}},
 			want:        []string{warning + " Its volume pv-p1 is attached to n2 still: see to the CSI driver of the volume."}},
-		"made anew beside a server": {nodes: n1, pvcs: p1, guards: n1Guard, holders: late, servers: []Server{on("p1", "n1", 1, inUse)}, want: []string{warning}},
+		"made anew beside a server": {nodes: n1, pvcs: p1, guards: n1Guard, holders: late, servers: []Server{on("p1", "n1", 1, inUse)}, want: []string{waits + look}},
 		"which leaves": {nodes: n1Left, pvcs: p1, guards: n1Guard, holders: late, servers: []Server{on("p1", "n1", 1, idleFor(time.Minute))},
-			want: []string{warning, "ask server server-p1-node-n1 to release generation 1"}},
+			want: []string{waits + look, "ask server server-p1-node-n1 to release generation 1"}},
 	})
 }
 
