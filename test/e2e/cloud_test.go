@@ -36,7 +36,8 @@ func replace(t *testing.T, old *lab.Node, off, dead func()) *lab.Node {
 		t.Error(err)
 		return nil
 	}
-	eventually(t, 10*time.Minute, "no volume is attached to "+old.Name(), func() error {
+	// That of a dot only when a server answers, and that may be one whose pool is here.
+	eventually(t, 15*time.Minute, "no volume is attached to "+old.Name(), func() error {
 		if out := sys.kubectl("get", "volumeattachments", "-o", `jsonpath={.items[?(@.spec.nodeName=="`+old.Name()+`")].metadata.name}`); out != "" {
 			return fmt.Errorf("%s", out)
 		}

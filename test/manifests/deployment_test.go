@@ -155,6 +155,24 @@ func checkPrivileges(t *testing.T, pods map[string]corev1.PodTemplateSpec) {
 	}
 }
 
+// What waits for something else when it starts is not killed for that: it would then be
+// away for kubelet's back-off of up to five minutes when the other is there.
+func TestNothingIsKilledWhileItStarts(t *testing.T) {
+	const patience = 600 // seconds
+	for file, objects := range deployments(t) {
+		for pod, template := range podsOf(objects) {
+			for _, c := range template.Spec.Containers {
+				if c.LivenessProbe == nil {
+					continue
+				}
+				if p := c.StartupProbe; p == nil || p.PeriodSeconds*p.FailureThreshold < patience {
+					t.Errorf("%s: %s/%s may be killed while it starts: %+v", file, pod, c.Name, p)
+				}
+			}
+		}
+	}
+}
+
 // A copy of the host's mounts that does not follow them keeps datasets busy.
 func TestHostMountsPropagate(t *testing.T) {
 	for pod, template := range pods(t) {
