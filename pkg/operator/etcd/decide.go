@@ -92,6 +92,10 @@ type Pod struct {
 	// Empty ones have no data, and wait until the member may start so, for so long that
 	// they are not just looking for it.
 	Empty bool
+	// Away ones are on a node that is not ready.
+	Away bool
+	// InVain ones have a container that waits for an image, or after it ended with errors.
+	InVain bool
 	// Broken ones have not been ready for so long, on a node that was, that they will not be
 	// by themselves.
 	Broken bool

@@ -244,9 +244,11 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			continue
 		}
 		o.pods[ordinal] = p
-		ready, since := readiness(p, o.nodes[p.Spec.NodeName])
+		on := o.nodes[p.Spec.NodeName]
+		ready, since := readiness(p, on)
+		_, inVain := waitsInVain(p)
 		empty := false
-		if container := joins(p, o.nodes[p.Spec.NodeName]); container != "" {
+		if container := joins(p, on); container != "" {
 			seen, known := r.joining[container]
 			if !known {
 				seen = now
@@ -262,6 +264,8 @@ func (r *Reconciler) observePods(ctx context.Context, o *observed) error {
 			ReachableFrom: reach,
 			ClaimGoes:     o.goes(o.claims[ordinal]),
 			Node:          p.Spec.NodeName,
+			Away:          on != nil && !isReady(on),
+			InVain:        inVain,
 			Ready:         ready,
 			Trouble:       o.trouble(p, o.claims[ordinal]),
 			Broken:        !ready && now.Sub(since) > brokenAfter,

@@ -28,11 +28,18 @@ func (s State) restarts() (Step, bool) {
 	return Step{}, false
 }
 
-// broken finds a pod that may run when it is made as it should be now.
+// broken finds a pod that may run when it is made as it should be now. Not one whose node is
+// away, with which it comes back; nor any while one that is as it should be does not run: the
+// others may only be without a quorum.
 func (s State) broken() (ordinal int, found bool) {
+	for _, pod := range s.Pods {
+		if !pod.Outdated && pod.Broken && pod.InVain && !pod.Away {
+			return 0, false
+		}
+	}
 	for _, ordinal := range s.ordinals() {
 		pod := s.Pods[ordinal]
-		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !pod.Deleting && !member.Healthy && !s.holdsLastCopy(ordinal) {
+		if member, _ := s.member(ordinal); pod.Outdated && pod.Broken && !pod.Away && !pod.Deleting && !member.Healthy && !s.holdsLastCopy(ordinal) {
 			return ordinal, true
 		}
 	}

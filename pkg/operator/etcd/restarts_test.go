@@ -26,6 +26,21 @@ func TestRolling(t *testing.T) {
 		{"one that is slow while another restarts", with(running(nodes("a", "b", "c"), voter(0), voter(1), down(voter(2))), func(s *State) {
 			s.Pods = map[int]Pod{0: {Ready: true}, 1: old, 2: {Outdated: true}}
 		}), "wait: 2 of 3"},
+		{"what is new does not run, and another has no quorum", with(with(three(), silent), func(s *State) {
+			s.Pods = map[int]Pod{0: {Broken: true, InVain: true}, 1: {Outdated: true, Broken: true, Away: true}, 2: {Outdated: true, Broken: true}}
+		}), "wait: etcd does not answer"},
+		{"what is new does not run", with(running(nodes("a", "b", "c"), down(voter(0)), voter(1), down(voter(2))), func(s *State) {
+			s.Pods = map[int]Pod{0: {Broken: true, InVain: true}, 1: old, 2: {Outdated: true, Broken: true}}
+		}), "wait: 1 of 3"},
+		{"it is mended", with(with(three(), silent), func(s *State) {
+			s.Pods = map[int]Pod{0: {Outdated: true, Broken: true, InVain: true}, 1: {Outdated: true, Broken: true, Away: true}, 2: {Outdated: true, Broken: true}}
+		}), "restart pod 0"},
+		{"and runs, where the others still do not", with(with(three(), silent), func(s *State) {
+			s.Pods = map[int]Pod{0: {Broken: true}, 1: {Outdated: true, Broken: true, Away: true}, 2: {Outdated: true, Broken: true, InVain: true}}
+		}), "restart pod 2"},
+		{"the power was away, and etcd does not answer yet", with(with(three(), silent), func(s *State) {
+			s.Pods = map[int]Pod{0: {Outdated: true, Broken: true, Away: true}, 1: {Outdated: true, Broken: true, Away: true}, 2: {Outdated: true}}
+		}), "wait: etcd does not answer"},
 		{"one is to leave, and has nowhere to go", with(three(), func(s *State) { s.Nodes[2].Counts, s.Nodes[2].Takes = false, false; s.Pods[0] = old }), "restart pod 0"},
 		{"it tells so when they are as they should be", with(three(), func(s *State) { s.Nodes[2].Counts, s.Nodes[2].Takes = false, false }), "wait, act: dotmesh-etcd-cluster-2 is to leave node c"},
 		{"one that cannot leave keeps none from it that can", with(running(append(nodes("a", "b", "c"), Node{Name: "d", Zone: "z", Counts: true, Suits: true, Takes: true}), voter(0), voter(1), voter(2)), func(s *State) { s.Nodes[1].Counts, s.Nodes[1].Takes = false, false }), "remove member 1 101"},

@@ -32,9 +32,8 @@ func (o *observed) nextTemplate(serversCameUp bool) (template corev1.PodTemplate
 // anyCannotRun tells whether a node that is well has tried for long to run a pod, and could
 // not. One whose volume is being attached, or that joins, has not been tried so.
 func (o *observed) anyCannotRun() bool {
-	for ordinal, p := range o.pods {
-		on := o.nodes[p.Spec.NodeName]
-		if _, found := waitsInVain(p); found && o.state.Pods[ordinal].Stuck && on != nil && isReady(on) {
+	for _, pod := range o.state.Pods {
+		if pod.InVain && pod.Stuck && !pod.Away {
 			return true
 		}
 	}

@@ -14,42 +14,27 @@ import (
 // TestHeldImages: what would run no better with another image waits until servers have come
 // up with it.
 func TestHeldImages(t *testing.T) {
-	inVain := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "a"}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
-		{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}},
-	}}}
-	attaching := inVain.DeepCopy()
-	attaching.Status.ContainerStatuses[0].State.Waiting.Reason = "ContainerCreating"
-	joining := inVain.DeepCopy()
-	joining.Status.ContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
-	unplaced := &corev1.Pod{}
+	answered := &Bootstrap{Existing: true}
 	for _, tt := range []struct {
 		what  string
-		pod   *corev1.Pod
-		stuck bool
-		ready corev1.ConditionStatus
+		pod   Pod
 		came  bool
 		begun *Bootstrap
 		held  bool
 	}{
-		{"servers came up with it", joining, false, corev1.ConditionTrue, true, &Bootstrap{Existing: true}, false},
-		{"all are well", joining, false, corev1.ConditionTrue, false, &Bootstrap{Existing: true}, true},
-		{"nothing is begun", unplaced, true, corev1.ConditionTrue, false, nil, false},
-		{"it never answered", unplaced, true, corev1.ConditionTrue, false, &Bootstrap{}, false},
-		{"no node takes one that answered", unplaced, true, corev1.ConditionTrue, false, &Bootstrap{Existing: true}, true},
-		{"the image could not be had for long", inVain, true, corev1.ConditionTrue, false, &Bootstrap{Existing: true}, false},
-		{"it may come yet", inVain, false, corev1.ConditionTrue, false, &Bootstrap{Existing: true}, true},
-		{"its node is away", inVain, true, corev1.ConditionUnknown, false, &Bootstrap{Existing: true}, true},
-		{"a disk is not attached", attaching, true, corev1.ConditionTrue, false, &Bootstrap{Existing: true}, true},
-		{"one joins for long", joining, true, corev1.ConditionTrue, false, &Bootstrap{Existing: true}, true},
+		{"servers came up with it", Pod{Ready: true}, true, answered, false},
+		{"all are well", Pod{Ready: true}, false, answered, true},
+		{"nothing is begun", Pod{Broken: true, Stuck: true}, false, nil, false},
+		{"it never answered", Pod{Broken: true, Stuck: true}, false, &Bootstrap{}, false},
+		{"no node takes one that answered, its disk is not attached, or it joins", Pod{Broken: true, Stuck: true}, false, answered, true},
+		{"its image could not be had for long", Pod{Broken: true, Stuck: true, InVain: true}, false, answered, false},
+		{"it may come yet", Pod{Broken: true, InVain: true}, false, answered, true},
+		{"its node is away", Pod{Broken: true, Stuck: true, InVain: true, Away: true}, false, answered, true},
 	} {
 		next := local()
 		next.Image, next.Trust = "etcd:2", "another"
-		last := &appsv1.StatefulSet{Spec: local().StatefulSet().Spec}
-		o := &observed{
-			spec: next, last: last, nodes: map[string]*corev1.Node{"a": nodeThatIs(tt.ready, time.Time{})},
-			pods: map[int]*corev1.Pod{0: tt.pod},
-		}
-		o.state.Begun, o.state.Pods = tt.begun, map[int]Pod{0: {Broken: tt.stuck, Stuck: tt.stuck}}
+		o := &observed{spec: next, last: &appsv1.StatefulSet{Spec: local().StatefulSet().Spec}}
+		o.state.Begun, o.state.Pods = tt.begun, map[int]Pod{0: tt.pod}
 		template, held := o.nextTemplate(tt.came)
 		want := map[bool]string{true: "etcd:1", false: "etcd:2"}[tt.held]
 		if got := template.Spec.Containers[0].Image; held != tt.held || got != want {
