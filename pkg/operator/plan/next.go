@@ -155,11 +155,17 @@ func (v *view) machine(p Pod) Machine {
 
 // isDown tells whether a pod has not been ready for so long that it will not be by itself.
 func (v *view) isDown(p Pod) bool {
-	since := p.Created
-	if p.ReadySince.After(since) {
-		since = p.ReadySince
+	return !p.Ready && v.Now.Sub(v.triesSince(p, p.ReadySince)) >= readyWithin
+}
+
+// triesSince is since when a pod could have come up: since it was made, or changed, and, where
+// its node is ready, since that is.
+func (v *view) triesSince(p Pod, changed time.Time) time.Time {
+	times := []time.Time{p.Created, changed}
+	if n := v.node[p.Node]; n.Ready {
+		times = append(times, n.ReadySince)
 	}
-	return !p.Ready && v.Now.Sub(since) >= readyWithin
+	return slices.MaxFunc(times, time.Time.Compare)
 }
 
 // mayServe tells whether a server may have its pool imported: it has not exported it, and is

@@ -222,6 +222,7 @@ func TestLeaving(t *testing.T) {
 		"but may come up yet":                      {serving(n1Left[0], neverReady, sinceFor(9*time.Minute)), nil},
 		"it was up before a boot":                  {serving(n1Left[0], waitsAgain(10*time.Minute)), stuck("server-p1-node-n1")},
 		"or its pod cannot run since, and is mute": {serving(n1Left[0], notReady, readySince(10*time.Minute), told(10*time.Minute)), stuck("server-p1-node-n1")},
+		"or its node was away until now":           {serving(node("n1", labelled, deselected, justReady), waitsAgain(10*time.Minute)), nil},
 		"which may be again yet":                   {serving(n1Left[0], waitsAgain(9*time.Minute)), nil},
 		"or still has what it told of a while ago": {serving(n1Left[0], inUse, notReady, readySince(10*time.Minute), told(9*time.Minute)), nil},
 		"and stays, where the node does":           {serving(n1[0], waitsAgain(time.Hour)), nil},

@@ -64,7 +64,7 @@ func (s Server) isBroken() bool { return !s.Ready && !s.WasReady }
 
 // hasFailed tells whether a server will not come up by itself.
 func (v *view) hasFailed(s Server) bool {
-	return s.isBroken() && (s.CannotPull || v.Now.Sub(s.Created) >= readyWithin)
+	return s.isBroken() && (s.CannotPull || v.Now.Sub(v.triesSince(s.Pod, s.Created)) >= readyWithin)
 }
 
 // rollout replaces one server at a time, and the next only when no other one is
@@ -101,7 +101,7 @@ func (v *view) rollout() (RolloutState, []Action) {
 	switch {
 	case len(failed) > 0:
 		return RolloutStopped, append(replace, Warn{Object{"Pod", failed[0].Name}, "RolloutStopped",
-			fmt.Sprintf("%s: %d of %d servers are as they should be, and no other is replaced until this one is well, or another image or configuration is given.", failed[0].failure(), updated, len(slots))})
+			fmt.Sprintf("%s: %d of %d servers are as they should be, and no other is replaced until this one is well, or another image or configuration is given. One that is deleted or drained meanwhile is made as this one.", failed[0].failure(), updated, len(slots))})
 	case updated == len(slots):
 		return RolloutDone, replace
 	}

@@ -26,7 +26,7 @@ func sinceFor(d time.Duration) func(*Server) {
 func TestRollout(t *testing.T) {
 	three := []Node{node("n1", labelled), node("n2", labelled), node("n3", labelled)}
 	stopped := func(name, why string) string {
-		return "warn on Pod " + name + ": RolloutStopped: " + why + ": 0 of 3 servers are as they should be, and no other is replaced until this one is well, or another image or configuration is given."
+		return "warn on Pod " + name + ": RolloutStopped: " + why + ": 0 of 3 servers are as they should be, and no other is replaced until this one is well, or another image or configuration is given. One that is deleted or drained meanwhile is made as this one."
 	}
 	stuckLocal := func(node string) string {
 		s := state(t, nil)
@@ -57,6 +57,9 @@ func TestRollout(t *testing.T) {
 		"it stops at one that does not come up in time": {
 			servers: []Server{local("n1", neverReady, sinceFor(10*time.Minute)), local("n2", older), local("n3", older)},
 			state:   RolloutStopped, want: []string{stopped("server-n1", "server-n1 is not ready")}},
+		"but not where its node was away until now": {
+			nodes:   []Node{node("n1", labelled, justReady), node("n2", labelled), node("n3", labelled)},
+			servers: []Server{local("n1", neverReady, sinceFor(10*time.Minute)), local("n2", older), local("n3", older)}, state: RolloutRunning},
 		"at once where the image cannot be had": {
 			servers: []Server{local("n1", cannotPull, sinceFor(time.Second)), local("n2", older), local("n3", older)},
 			state:   RolloutStopped, want: []string{stopped("server-n1", "the image of server-n1 cannot be had")}},
