@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,13 @@ func testStore(t *testing.T) *store.Store { return hookedStore(t, nil) }
 // hookedStore is testStore, with a hook that each change of it passes.
 func hookedStore(t *testing.T, hook crash.Hook) *store.Store {
 	t.Helper()
+	s, _ := storeAndEtcd(t, hook)
+	return s
+}
+
+// storeAndEtcd is hookedStore, and stops the etcd that it is in.
+func storeAndEtcd(t *testing.T, hook crash.Hook) (s *store.Store, stop func()) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "etcd")
 	if err != nil {
 		t.Fatal(err)
@@ -34,13 +42,14 @@ func hookedStore(t *testing.T, hook crash.Hook) *store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(etcd.Close)
-	s, err := store.Open(t.Context(), store.Config{Endpoints: []string{etcd.Endpoint()}, Hook: hook})
+	stop = sync.OnceFunc(etcd.Close)
+	t.Cleanup(stop)
+	s, err = store.Open(t.Context(), store.Config{Endpoints: []string{etcd.Endpoint()}, Hook: hook})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return s
+	return s, stop
 }
 
 // testPlane is a plane with a registry and a lease and on an empty pool: for the

@@ -45,7 +45,7 @@ func (h statusHandler) GetStatus(ctx context.Context, _ *connect.Request[v1.GetS
 		return connect.NewResponse(res), nil
 	}
 	p.growth.look(p.work, time.Now())
-	users, registryErr := p.users(ctx)
+	users, registryErr := p.usersSoon(ctx)
 	res.InUse, res.Users = len(users) > 0 || registryErr != nil, few(users)
 	res.WantedPools = p.wanted.list(p.now())
 	res.PoolId, res.PoolName = p.pool.String(), p.about.poolName

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,5 +34,26 @@ func TestStatusOfThePool(t *testing.T) {
 		if got != health || m.Ready != health.Writes {
 			t.Errorf("got %+v, ready %t, want %+v", got, m.Ready, health)
 		}
+	}
+}
+
+// TestStatusWithoutTheRegistry: the operator, which waits for 5 s, is told that the registry
+// is away, and takes the pool for used.
+func TestStatusWithoutTheRegistry(t *testing.T) {
+	registry, stop := storeAndEtcd(t, nil)
+	p := planeOn(t, registry)
+	p.health.at = time.Now()
+	s := &Server{cfg: Config{NodeName: "here"}}
+	s.plane.Store(p)
+	stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	res, err := statusHandler{s}.GetStatus(ctx, connect.NewRequest(&v1.GetStatusRequest{}))
+	if err != nil || ctx.Err() != nil {
+		t.Fatal(err, ctx.Err())
+	}
+	i := slices.IndexFunc(res.Msg.Conditions, func(c *v1.Condition) bool { return c.Type == "Registry" })
+	if c := res.Msg.Conditions[i]; c.Reason != "Away" || !res.Msg.InUse {
+		t.Errorf("got %v, in use: %t", c, res.Msg.InUse)
 	}
 }
