@@ -1,6 +1,7 @@
 package members
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -75,10 +76,11 @@ func (s Snapshots) take(ctx context.Context, now time.Time) error {
 	if _, err := snapshot.SaveWithVersion(ctx, zap.NewNop(), cfg, path); err != nil {
 		return fmt.Errorf("take a snapshot of etcd at %s: %w", s.Endpoint, err)
 	}
-	return s.prune()
+	return s.prune(filepath.Base(path))
 }
 
-func (s Snapshots) prune() error {
+// prune never removes the one just taken, whatever the clock was before.
+func (s Snapshots) prune(taken string) error {
 	entries, err := os.ReadDir(s.Dir)
 	if err != nil {
 		return fmt.Errorf("list the snapshots of etcd: %w", err)
@@ -89,7 +91,9 @@ func (s Snapshots) prune() error {
 			kept = append(kept, e.Name())
 		}
 	}
-	slices.Sort(kept)
+	slices.SortFunc(kept, func(a, b string) int {
+		return cmp.Or(cmp.Compare(older(a, taken), older(b, taken)), cmp.Compare(a, b))
+	})
 	for len(kept) > s.Keep {
 		if err := os.Remove(filepath.Join(s.Dir, kept[0])); err != nil {
 			return fmt.Errorf("remove an old snapshot of etcd: %w", err)
@@ -97,4 +101,16 @@ func (s Snapshots) prune() error {
 		kept = kept[1:]
 	}
 	return nil
+}
+
+// older puts snapshots of a clock that was ahead before the others, and the one just taken
+// after them.
+func older(name, taken string) int {
+	switch {
+	case name == taken:
+		return 1
+	case name > taken:
+		return -1
+	}
+	return 0
 }

@@ -40,6 +40,17 @@ func TestSnapshots(t *testing.T) {
 	}
 	db.Close()
 
+	// The clock was ahead until now.
+	for _, minute := range []int{0, 10} {
+		if err := s.take(within(t, 20*time.Second), time.Date(2026, 1, 1, 11, minute, 0, 0, time.UTC)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want = []string{"a-note", "etcd-20260101T110000Z.db", "etcd-20260101T111000Z.db"}
+	if got := list(t, s.Dir); !slices.Equal(got, want) {
+		t.Fatalf("got %v, want %v", got, want)
+	}
+
 	// What fails takes nothing away and leaves nothing half made.
 	one.stop()
 	if err := s.take(within(t, 2*time.Second), time.Date(2026, 1, 1, 12, 30, 0, 0, time.UTC)); err == nil {
