@@ -28,8 +28,11 @@ func sceneBrokenImage(t *testing.T) {
 	images("ctr -n k8s.io images tag " + nextImage + " " + kept + " && ctr -n k8s.io images rm " + nextImage)
 	sys.kubectl("cordon", broken.Name()) // the operator has to run, elsewhere
 	applyNext(t)
-	sys.kubectl("rollout", "status", "deploy/dotmesh-operator", "--timeout="+seconds(callLimit))
-	sys.kubectl("rollout", "status", "deploy/dotmesh-controller", "--timeout="+seconds(callLimit))
+	for _, deployment := range []string{"deploy/dotmesh-operator", "deploy/dotmesh-controller"} {
+		if out, err := sys.try(podLimit+callLimit, "rollout", "status", deployment, "--timeout="+seconds(podLimit)); err != nil {
+			t.Fatal(out, err)
+		}
+	}
 	sys.kubectl("uncordon", broken.Name())
 	eventually(t, 15*time.Minute, "the rollout stops", func() error {
 		if out := sys.kubectl("get", "events", "--field-selector=reason=RolloutStopped"); !strings.Contains(out, nextImage) && !strings.Contains(out, broken.Name()) {
