@@ -207,7 +207,7 @@ func (s State) leaf(l pki.Leaf, ca *pki.CA, trust trust) (map[string][]byte, tim
 			due = ca.Cert().NotAfter // another would end with the CA too
 		}
 		ofAnother := !issuer.Equal(ca.Cert())
-		if keep := s.Now.Before(due) && !ofAnother && l.NamedBy(cert); keep || !trust.spread {
+		if keep := s.Now.Before(due) && !ofAnother && l.NamedBy(cert); keep || ofAnother && !trust.spread {
 			return map[string][]byte{pki.CAFile: trust.pem, pki.CertFile: held[pki.CertFile], pki.KeyFile: held[pki.KeyFile]}, due, nil
 		}
 	}

@@ -155,16 +155,34 @@ func TestLeavesAreRenewedWithAThirdLeft(t *testing.T) {
 	}
 }
 
+// TestNamesFollow: at once where everybody who believes the certificate believes the next.
 func TestNamesFollow(t *testing.T) {
 	w := newWorld(t)
 	w.settle()
+	for _, name := range []string{"dots.example.org", "data.example.org"} {
+		w.now = w.now.Add(time.Minute)
+		w.extra.DNS = append(w.extra.DNS, name)
+		if got := w.written(); !slices.Equal(got, []string{pki.SecretServerTLS}) {
+			t.Errorf("%s: it writes %v", name, got)
+		}
+		w.settle()
+	}
 	w.now = w.now.Add(Spread)
-	w.extra = pki.Names{DNS: []string{"dots.example.org"}}
-	if got := w.written(); !slices.Equal(got, []string{pki.SecretServerTLS}) {
-		t.Errorf("it writes %v", got)
+	w.settle()
+	delete(w.secrets, pki.SecretCA)
+	w.settle()
+	w.extra.DNS = append(w.extra.DNS, "late.example.org")
+	if got := w.written(); len(got) != 0 {
+		t.Errorf("while another CA spreads it writes %v", got)
+	}
+	w.now = w.now.Add(Spread)
+	if got := w.written(); !slices.Contains(got, pki.SecretServerTLS) {
+		t.Errorf("when it has spread it writes %v", got)
 	}
 	w.settle()
-	w.now, w.extra = w.now.Add(Spread), pki.Names{}
+	w.now = w.now.Add(Spread)
+	w.settle()
+	w.extra = pki.Names{}
 	if got := w.written(); len(got) != 0 {
 		t.Errorf("a name less: it writes %v", got)
 	}
