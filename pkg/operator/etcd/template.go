@@ -12,8 +12,8 @@ import (
 // nextTemplate is what pods are to be made of. Until the servers have come up with another
 // image it is held: it stays the last one, with the images and all that belongs to them, but
 // for where pods may be and which CA they believe. So neither a drain nor a restart gives a
-// member that is well an image that may not run. Before etcd has answered once there is none,
-// and one that cannot run with the last images may with the next.
+// member that is well an image that may not run. Nothing is held before etcd has answered once,
+// nor where a member cannot run with the last images: it may with the next.
 func (o *observed) nextTemplate(serversCameUp bool) (template corev1.PodTemplateSpec, held bool) {
 	next := o.spec.StatefulSet().Spec.Template
 	began := o.state.Begun != nil && o.state.Begun.Existing
